@@ -1,0 +1,36 @@
+"""Tables of the HTTP door itself: idempotency keys and nonces of signed requests."""
+
+from datetime import datetime
+
+from sqlalchemy import Index, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from payments.db import UtcDateTime, db
+
+
+class IdempotencyKey(db.Model):
+    """A caller's name for one intent, with the answer that was given. Kept 7 days.
+
+    scope: the merchant, customer, sister service or operator; not the credential it came with.
+    fingerprint: hash of method, path, query and parsed JSON. body: the answer, secrets left out.
+    """
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
+
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    status: Mapped[int | None]
+    body: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class InternalNonce(db.Model):
+    """A nonce that a signed request of a sister service used, until it can't be replayed."""
+
+    __tablename__ = "internal_nonces"
+
+    service: Mapped[str] = mapped_column(primary_key=True)
+    nonce: Mapped[str] = mapped_column(primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)

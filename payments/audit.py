@@ -1,0 +1,82 @@
+"""The audit trail: who did what, with what before and after. Append-only, by triggers."""
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from payments import ids
+from payments.db import Sql, UtcDateTime, db
+
+log = logging.getLogger("payments.audit")
+
+
+class AuditRecord(db.Model):
+    """One call of an operator, or one change that a person answers for.
+
+    outcome: `done`, or the code of the refusal. before, after: JSON, no secrets.
+    """
+
+    __tablename__ = "audit_log"
+    __table_args__ = (
+        Index("ix_audit_log_subject_id", "subject_id"),
+        Index("ix_audit_log_created_at_id", "created_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)  # aud_...
+    actor: Mapped[str]  # operator:ann, customer and merchant ids, job:...
+    action: Mapped[str]  # merchant.approve
+    subject_id: Mapped[str | None]
+    outcome: Mapped[str]
+    before_json: Mapped[str | None] = mapped_column(Text)
+    after_json: Mapped[str | None] = mapped_column(Text)
+    request_id: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+_INSERT = Sql(
+    "INSERT INTO audit_log (id, actor, action, subject_id, outcome, before_json, after_json,"
+    " request_id, created_at) VALUES (:id, :actor, :action, :subject_id, :outcome, :before,"
+    " :after, :request_id, :now)"
+)
+
+
+def record(
+    actor: str,
+    action: str,
+    subject_id: str | None,
+    *,
+    outcome: str = "done",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    request_id: str | None = None,
+) -> None:
+    """Write one line into the trail, in the open unit of work, and the same as a log line.
+
+    A refused call is recorded in a unit of its own, since its effect is rolled back.
+    """
+    _INSERT.run(
+        id=ids.new("aud"),
+        actor=actor,
+        action=action,
+        subject_id=subject_id,
+        outcome=outcome,
+        before=None if before is None else json.dumps(before),
+        after=None if after is None else json.dumps(after),
+        request_id=request_id,
+    )
+    log.info(
+        "audit",
+        extra={
+            "actor": actor,
+            "action": action,
+            "subject_id": subject_id,
+            "outcome": outcome,
+            "before": before,
+            "after": after,
+        },
+    )

@@ -1,0 +1,101 @@
+"""Customers, their one-time codes and their sessions."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from payments.db import UtcDateTime, db
+
+
+class Customer(db.Model):
+    """A person, known by one phone number (E.164)."""
+
+    __tablename__ = "customers"
+
+    id: Mapped[str] = mapped_column(primary_key=True)  # cus_...
+    phone: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str | None]
+    signed_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the first sign-in
+    version: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class OtpChallenge(db.Model):
+    """A one-time code sent to a phone: hashed, five tries, one use.
+
+    Rows are what velocity is counted from: codes asked for and wrong tries, by phone, by address
+    and overall. status: `open`, `used`, `replaced`.
+    """
+
+    __tablename__ = "otp_challenges"
+    __table_args__ = (
+        CheckConstraint("status IN ('open', 'used', 'replaced')", name="ck_otp_challenges_status"),
+        Index("ix_otp_challenges_phone_created_at", "phone", "created_at"),
+        Index("ix_otp_challenges_address_created_at", "address", "created_at"),
+        Index("ix_otp_challenges_created_at", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)  # otp_...
+    phone: Mapped[str]
+    address: Mapped[str]
+    code_hash: Mapped[str]
+    status: Mapped[str]
+    tries: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class OtpTry(db.Model):
+    """A wrong code, where it came from and whose it was: counted against guessing."""
+
+    __tablename__ = "otp_tries"
+    __table_args__ = (
+        Index("ix_otp_tries_phone_created_at", "phone", "created_at"),
+        Index("ix_otp_tries_address_created_at", "address", "created_at"),
+        Index("ix_otp_tries_created_at", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    phone: Mapped[str]
+    address: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Session(db.Model):
+    """A sign-in on one device: a family of rotating refresh tokens.
+
+    status: `active`, `ended` (signed out), `revoked` (a replaced refresh token was shown again).
+    """
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        CheckConstraint("status IN ('active', 'ended', 'revoked')", name="ck_sessions_status"),
+        Index("ix_sessions_customer_id_created_at_id", "customer_id", "created_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)  # ses_...
+    customer_id: Mapped[str] = mapped_column(ForeignKey("customers.id"))
+    status: Mapped[str]
+    user_agent: Mapped[str | None]
+    version: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class RefreshToken(db.Model):
+    """One refresh token of a session, as a hash. The present one has no `replaced_at`.
+
+    successor_sealed: the next token, encrypted, so that a client which lost the answer and comes
+    again within 30 s gets the same one.
+    """
+
+    __tablename__ = "refresh_tokens"
+
+    token_hash: Mapped[str] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), index=True)
+    successor_sealed: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    replaced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -1,0 +1,118 @@
+"""What may not run: values that are well-formed and unsafe, each refused by its variable's name.
+
+Only `config` calls this. A secret is weak when it is guessable by its looks: under 32 characters,
+under 8 different ones, a piece repeated, or a word that says it was never replaced.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dotenv import dotenv_values
+
+from payments import devenv
+
+if TYPE_CHECKING:
+    from payments.config import Settings
+
+MIN_LENGTH = 32
+MIN_DIFFERENT = 8
+
+# Six letters or more: a shorter word turns up in a random secret now and then.
+_WORDS = (
+    "changeme",
+    "replace",
+    "secret",
+    "password",
+    "example",
+    "default",
+    "insecure",
+    "yourtoken",
+)
+
+_ADVICE = 'make one with: python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
+_FERNET_ADVICE = (
+    "make one with: python3 -c "
+    '"import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())"'
+)
+
+
+def secret_lists(settings: "Settings") -> dict[str, tuple[str, ...]]:
+    """Every secret of the settings, by variable, without names."""
+    return {
+        "JWT_SECRET": settings.jwt_secret,
+        "SECRET_KEY": settings.secret_key,
+        "INTERNAL_API_SECRET": tuple(entry.secret for entry in settings.internal_api_secret),
+        "ADMIN_TOKEN": tuple(entry.secret for entry in settings.admin_token),
+        "METRICS_TOKEN": settings.metrics_token,
+        "ENCRYPTION_KEY": settings.encryption_key,
+    }
+
+
+def weakness(secret: str) -> str | None:
+    """Why the secret is weak, or None. Never repeats any part of it."""
+    if len(secret) < MIN_LENGTH:
+        return f"has under {MIN_LENGTH} characters"
+    if len(set(secret)) < MIN_DIFFERENT:
+        return f"has under {MIN_DIFFERENT} different characters"
+    if secret in (secret + secret)[1:-1]:
+        return "is one piece repeated"
+    letters = re.sub(r"[^a-z]", "", secret.lower())
+    if any(word in letters for word in _WORDS):
+        return "holds a word that says it is a placeholder"
+    return None
+
+
+def refusals(
+    settings: "Settings", given: frozenset[str], *, root: Path
+) -> Iterator[tuple[str, str]]:
+    """Each unsafe setting as (variable, what is wrong). given: the variables that were set.
+
+    root: where `.env.example` lies, whose values are known to the world.
+    """
+    if settings.sms_backend == "http" and settings.sms_http_url is None:
+        yield "SMS_HTTP_URL", "is missing: SMS_BACKEND=http needs to know where to send"
+    if settings.is_production:
+        yield from _unsafe_secrets(settings, root)
+        yield from _unsafe_surroundings(settings, given)
+
+
+def _unsafe_secrets(settings: "Settings", root: Path) -> Iterator[tuple[str, str]]:
+    published = {text for text in dotenv_values(root / ".env.example").values() if text}
+    made_here = set(devenv.read(settings.instance_dir).values())
+    owner: dict[str, str] = {}
+    for name, secrets in secret_lists(settings).items():
+        if not secrets:
+            advice = _FERNET_ADVICE if name == "ENCRYPTION_KEY" else _ADVICE
+            yield name, f"is missing; {advice}"
+        for place, secret in enumerate(secrets, start=1):
+            which = f"entry {place} " if len(secrets) > 1 else ""
+            if secret in published:
+                yield name, f"{which}is the value of .env.example, which anybody can read"
+            elif secret in made_here:
+                yield name, f"{which}is a development secret from {devenv.FILE}"
+            elif why := weakness(secret):
+                yield name, f"{which}is weak: it {why}; {_ADVICE}"
+            if owner.setdefault(secret, name) != name:
+                yield name, f"{which}is the same secret as in {owner[secret]}"
+
+
+def _unsafe_surroundings(settings: "Settings", given: frozenset[str]) -> Iterator[tuple[str, str]]:
+    if settings.on_sqlite:
+        yield "DB_URL", "is missing or SQLite: production needs Postgres 15 or newer"
+    if settings.redis_url is None:
+        yield "REDIS_URL", "is missing: without Redis each process counts rate limits for itself"
+    if settings.sms_backend == "console":
+        yield "SMS_BACKEND", "is console, which writes one-time codes to the log: use http"
+    if "TRUSTED_PROXIES" not in given:
+        yield (
+            "TRUSTED_PROXIES",
+            "is missing: set how many proxies stand in front (usually 1; 0 when there is none)",
+        )
+    if settings.webhook_allow_private_targets:
+        yield "WEBHOOK_ALLOW_PRIVATE_TARGETS", "is on: webhooks could reach the private network"
+    if "PUBLIC_URL" not in given:
+        yield "PUBLIC_URL", "is missing: set the https:// address that callers use"
+    elif not settings.public_url.startswith("https://"):
+        yield "PUBLIC_URL", "is not https://"

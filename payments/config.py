@@ -13,7 +13,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import phonenumbers
 from cryptography.fernet import Fernet
@@ -104,8 +104,8 @@ def _database(url: str) -> str:
         return _POSTGRES.sub("postgresql+psycopg://", url, count=1)
     if parsed.get_backend_name() != "sqlite":
         raise ValueError(f"is neither Postgres nor SQLite: {refusal}")
-    if not parsed.database or parsed.database == ":memory:" or "mode" in parsed.query:
-        raise ValueError("SQLite needs a file that threads and processes can share: sqlite:///file")
+    if not parsed.database or parsed.database == ":memory:" or parsed.query:
+        raise ValueError("SQLite needs a file that processes can share: sqlite:///file, no more")
     return f"sqlite:///{(ROOT / parsed.database).resolve()}"
 
 
@@ -133,6 +133,15 @@ def _base_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _url_passwords(url: str) -> list[str]:
+    """The passwords in a URL, as written and as read."""
+    _, _, rest = url.partition("://")
+    authority, _, path = rest.partition("/")
+    written = [authority.rpartition("@")[0].partition(":")[2]]
+    written += re.findall(r"[?&]password=([^&#]*)", path)
+    return [form for text in written for form in (text, unquote(text))]
+
+
 def _currency(code: str) -> str:
     if not is_currency(code):
         raise ValueError("is not an ISO 4217 currency in upper case, such as EUR")
@@ -158,6 +167,8 @@ Secrets = Annotated[tuple[str, ...], BeforeValidator(_entries), Field(repr=False
 NamedSecrets = Annotated[
     tuple[NamedSecret, ...], BeforeValidator(_named_entries), Field(repr=False)
 ]
+Redis = Annotated[str, AfterValidator(_redis)]
+WebUrl = Annotated[str, AfterValidator(_web_url)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 PerHour = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -173,8 +184,10 @@ class Settings(BaseSettings):
 
     env: Annotated[Literal["development", "production"], BeforeValidator(_as_lower)] = "development"
     instance_dir: Path = ROOT / "instance"
-    db_url: Annotated[str, AfterValidator(_database), Field(repr=False)] = "sqlite:///payments.db"
-    redis_url: Annotated[str, AfterValidator(_redis), Field(repr=False)] | None = None
+    db_url: Annotated[str, AfterValidator(_database), Field(repr=False)] = (
+        "sqlite:///instance/payments.db"
+    )
+    redis_url: Annotated[Redis | None, Field(repr=False)] = None
 
     jwt_secret: Secrets = ()
     secret_key: Secrets = ()
@@ -207,8 +220,8 @@ class Settings(BaseSettings):
     merchant_auto_approve: bool = False
 
     sms_backend: Annotated[Literal["console", "http"], BeforeValidator(_as_lower)] = "console"
-    sms_http_url: Annotated[str, AfterValidator(_web_url), Field(repr=False)] | None = None
-    sms_http_authorization: Annotated[str, Field(repr=False)] | None = None
+    sms_http_url: Annotated[WebUrl | None, Field(repr=False)] = None
+    sms_http_authorization: Annotated[str | None, Field(repr=False)] = None
 
     public_url: Annotated[str, AfterValidator(_base_url)] = "http://127.0.0.1:8080"
     trusted_proxies: Annotated[int, Field(ge=0, le=10)] = 0
@@ -218,7 +231,7 @@ class Settings(BaseSettings):
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_as_upper)
     ] = "INFO"
     log_format: Annotated[Literal["auto", "json", "plain"], BeforeValidator(_as_lower)] = "auto"
-    sentry_dsn: Annotated[str, AfterValidator(_web_url), Field(repr=False)] | None = None
+    sentry_dsn: Annotated[WebUrl | None, Field(repr=False)] = None
 
     @classmethod
     def settings_customise_sources(
@@ -244,12 +257,11 @@ class Settings(BaseSettings):
 
     def secret_texts(self) -> tuple[str, ...]:
         """Every text that must never be logged: secrets, and passwords inside URLs."""
-        urls = (self.db_url, self.redis_url, self.sms_http_url, self.sentry_dsn)
-        split = [urlsplit(url) for url in urls if url]
         found = [secret for secrets in unsafe.secret_lists(self).values() for secret in secrets]
-        found += [parts.password for parts in split if parts.password]
-        found += [self.sms_http_authorization] if self.sms_http_authorization else []
-        return tuple(found)
+        found += [self.sms_http_authorization or ""]
+        for url in (self.db_url, self.redis_url, self.sms_http_url, self.sentry_dsn):
+            found += _url_passwords(url) if url else []
+        return tuple(text for text in found if text)
 
 
 VARIABLES = tuple(name.upper() for name in Settings.model_fields)

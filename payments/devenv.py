@@ -7,6 +7,7 @@ through `config.load_settings`.
 import fcntl
 import os
 import secrets as random
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.fernet import Fernet
@@ -14,7 +15,7 @@ from dotenv import dotenv_values
 
 FILE = "dev.env"
 
-_MAKERS = {
+_MAKERS: dict[str, Callable[[], str]] = {
     "JWT_SECRET": lambda: random.token_urlsafe(48),
     "SECRET_KEY": lambda: random.token_urlsafe(48),
     "INTERNAL_API_SECRET": lambda: random.token_urlsafe(48),

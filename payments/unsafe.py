@@ -1,11 +1,12 @@
 """What may not run: values that are well-formed and unsafe, each refused by its variable's name.
 
-Only `config` calls this. A secret is weak when it is guessable by its looks: under 32 characters,
-under 8 different ones, a piece repeated, or a word that says it was never replaced.
+Only `config` calls this. A secret is weak when it can be guessed by its looks: under 32 characters,
+under 8 different ones, a piece repeated, characters in a row, or words where chance should be.
 """
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,16 +20,13 @@ if TYPE_CHECKING:
 MIN_LENGTH = 32
 MIN_DIFFERENT = 8
 
-# Six letters or more: a shorter word turns up in a random secret now and then.
-_WORDS = (
-    "changeme",
-    "replace",
-    "secret",
-    "password",
-    "example",
-    "default",
-    "insecure",
-    "yourtoken",
+MIN_BESIDE_WORDS = 24
+
+# What people write where a secret should stand, and what holds such words together.
+_WORDS = re.compile(
+    r"change|replace|your|this|secret|password|example|default|insecure|token|please|placeholder"
+    r"|production|development|random|character|string|admin|internal|metrics|payment|jwt|key"
+    r"|[-_. ]"
 )
 
 _ADVICE = 'make one with: python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
@@ -58,9 +56,11 @@ def weakness(secret: str) -> str | None:
         return f"has under {MIN_DIFFERENT} different characters"
     if secret in (secret + secret)[1:-1]:
         return "is one piece repeated"
-    letters = re.sub(r"[^a-z]", "", secret.lower())
-    if any(word in letters for word in _WORDS):
-        return "holds a word that says it is a placeholder"
+    steps = [abs(ord(after) - ord(before)) <= 1 for before, after in pairwise(secret)]
+    if sum(steps) * 3 > len(steps) * 2:
+        return "is characters in a row"
+    if len(_WORDS.sub("", secret.lower())) < MIN_BESIDE_WORDS:
+        return "is made of words"
     return None
 
 

@@ -304,7 +304,6 @@ def _values(given: Mapping[str, str], env: str, root: Path) -> dict[str, Any]:
             "merchant_auto_approve": True,
             "webhook_allow_private_targets": True,
             "web_concurrency": 1,
-            "public_url": f"http://127.0.0.1:{given.get('PORT', '8080')}",
         }
     if "DATABASE_URL" in given:
         values["db_url"] = given["DATABASE_URL"]
@@ -315,8 +314,8 @@ def _values(given: Mapping[str, str], env: str, root: Path) -> dict[str, Any]:
 def load_settings(environ: Mapping[str, str] = os.environ, *, root: Path = ROOT) -> Settings:
     """The settings of this environment. Raises ConfigError that names all faults.
 
-    root: where `.env` and a relative `INSTANCE_DIR` are looked for. In development it may write
-    `instance/dev.env`, at the first start.
+    root: where `.env`, `.env.example` and a relative `INSTANCE_DIR` are looked for. In development
+    it may write `instance/dev.env`, at the first start.
     """
     given = _given(environ, root)
     env = _environment(given)
@@ -334,10 +333,12 @@ def load_settings(environ: Mapping[str, str] = os.environ, *, root: Path = ROOT)
                 shown = "DATABASE_URL"
             faults.append(f"{shown}: {fault['msg'].removeprefix('Value error, ')}")
         settings = Settings(**{name: text for name, text in values.items() if name not in faulty})
-    found = unsafe.refusals(settings, frozenset(given), root=ROOT)
+    found = unsafe.refusals(settings, frozenset(given), root=root)
     faults += [f"{name}: {fault}" for name, fault in found if name.lower() not in faulty]
     if faults:
         raise ConfigError(faults)
+    if not settings.is_production and "PUBLIC_URL" not in given:
+        return settings.model_copy(update={"public_url": f"http://127.0.0.1:{settings.port}"})
     return settings
 
 

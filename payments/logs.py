@@ -131,7 +131,7 @@ def _one_line(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+class Handler(logging.StreamHandler[TextIO]):
     """Writes to stderr. The library's way of reporting a broken call would show its arguments."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the library's name)
@@ -155,10 +155,10 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     out = stream if stream is not None else sys.stderr
     plain = settings.log_format == "plain" or (settings.log_format == "auto" and out.isatty())
     redactor = Redactor(settings.secret_texts())
-    handler = _Handler(out)
+    handler = Handler(out)
     handler.setFormatter(PlainLines(redactor) if plain else JsonLines(redactor))
     root = logging.getLogger()
-    for old in [old for old in root.handlers if isinstance(old, _Handler)]:
+    for old in [old for old in root.handlers if isinstance(old, Handler)]:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(settings.log_level)

@@ -8,7 +8,7 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from payments import audit, config, db, drivers, ledger, logs
-from payments.api import callers, etags, health, problems, requests
+from payments.api import callers, etags, health, limits, problems, requests
 from payments.api import models as api_models
 from payments.api.bodies import MAX_BODY
 from payments.checkout import models as checkout_models
@@ -60,6 +60,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     _keep(app, settings)
     requests.init_app(app)
     callers.init_app(app)
+    limits.init_app(app, settings.redis_url)
     etags.init_app(app)
     problems.init_app(app)
     for blueprint in BLUEPRINTS:

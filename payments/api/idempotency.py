@@ -18,7 +18,6 @@ from payments.api.requests import ApiRequest
 from payments.db import Sql
 from payments.drivers import LockTimeout
 from payments.errors import (
-    Busy,
     IdempotencyKeyInvalid,
     IdempotencyKeyReused,
     RequestInProgress,
@@ -36,7 +35,8 @@ _CLAIM_SQLITE = Sql(
     " VALUES (:scope, :key, :fingerprint, :now) ON CONFLICT (scope, key) DO NOTHING"
 )
 _STANDING = Sql(
-    "SELECT fingerprint, status, body FROM idempotency_keys WHERE scope = :scope AND key = :key"
+    "SELECT 0 AS claimed, fingerprint, status, body FROM idempotency_keys"
+    " WHERE scope = :scope AND key = :key"
 )
 _STORE = Sql(
     "UPDATE idempotency_keys SET status = :status, body = :body WHERE scope = :scope AND key = :key"
@@ -137,11 +137,9 @@ def _claim(intent: Intent) -> Stored | None:
                 "A request with this Idempotency-Key is still running. Send it again in a moment.",
                 retry_after_s=1,
             ) from None
-        if row.claimed:
-            return None
-    if row is None:
-        # Only a row that vanished between two statements; the caller's next try finds the key free.
-        raise Busy
+    assert row is not None  # noqa: S101 (the claim met this row, and its unit holds it there)
+    if row.claimed:
+        return None
     if row.fingerprint != intent.fingerprint:
         raise IdempotencyKeyReused(
             "This Idempotency-Key came before with another method, path, query or body."

@@ -38,7 +38,8 @@ class ApiRequest(Request):
     """Flask's request, and what this package knows of it.
 
     caller: who it is, verified, or None. refusal: why a credential that was shown did not count.
-    route: the facts of the matched route. problem: the refusal this request ended in.
+    route: the facts of the matched route. problem: the refusal this request ended in. window: how
+    often the rate budget was used in its present window, and the seconds until that ends.
     """
 
     request_id: str = ""
@@ -46,6 +47,7 @@ class ApiRequest(Request):
     caller: Caller | None = None
     refusal: PaymentsError | None = None
     problem: type[PaymentsError] | None = None
+    window: tuple[int, float] | None = None
 
     @property
     def route(self) -> "Route | None":

@@ -1,0 +1,172 @@
+"""The rate limit: one budget a minute for each caller, over all routes, unmatched ones too.
+
+Flask-Limiter keeps the counters: in Redis for all processes together, in memory where there is no
+Redis or while it does not answer. Then the limit holds for each process alone, the log says so, and
+`/health` is degraded. Operators with a valid token and the probes stand outside.
+
+Fails towards serving: a caller may get more than the budget while Redis is gone, never less.
+What must hold without Redis (one-time codes) is counted from rows elsewhere.
+"""
+
+import ipaddress
+import logging
+import time
+from functools import lru_cache
+from typing import Any
+
+from flask import Flask, Response
+from flask_limiter import ApplicationLimit, Limiter
+from flask_limiter.errors import RateLimitExceeded
+from limits.storage import RedisStorage
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from payments import config
+from payments.api import guards, problems, requests
+from payments.api.requests import ApiRequest
+from payments.errors import RateLimited
+from payments.origin import Operator
+
+log = logging.getLogger(__name__)
+
+WINDOW_S = 60
+REDIS_TIMEOUT_S = 0.25
+"""A Redis that hangs costs the first request this, not a worker."""
+
+
+class WindowRedis(RedisStorage):
+    """Redis counters that tell what is left and until when in the round trip that counts.
+
+    The library's own way takes two more for the headers.
+    """
+
+    STORAGE_SCHEME = ["window+redis", "window+rediss", "window+unix"]
+    SCRIPT_INCR_EXPIRE = b"""
+        local count = redis.call('INCRBY', KEYS[1], ARGV[2])
+        if count == tonumber(ARGV[2]) then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
+        return {count, redis.call('PTTL', KEYS[1])}
+    """
+
+    def __init__(self, uri: str, **options: Any) -> None:
+        super().__init__(uri.removeprefix("window+"), **options)
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Count, and note on the request what the window is. Raises redis.RedisError, loudly."""
+        try:
+            count, left_ms = self.lua_incr_expire([self.prefixed_key(key)], [expiry, amount])
+        except RedisError as fault:
+            _say_it_is_gone(fault)
+            raise
+        requests.current().window = (int(count), max(0, int(left_ms)) / 1000)
+        return int(count)
+
+    def check(self) -> bool:
+        """Whether Redis answers again; asked while it does not, at growing intervals up to 32 s."""
+        try:
+            self.get_connection().ping()
+        except RedisError as fault:
+            _say_it_is_gone(fault)
+            return False
+        log.warning("Redis answers again: rate limits are shared by all processes")
+        return True
+
+
+def _say_it_is_gone(fault: RedisError) -> None:
+    log.error(
+        "Redis does not answer: rate limits are counted in each process alone",
+        extra={"fault": type(fault).__name__},
+    )
+
+
+def init_app(app: Flask, redis_url: str | None) -> None:
+    """Register the limit. Call it after `callers.init_app`: the budget is the caller's."""
+    limiter = Limiter(
+        key_func=_key,
+        application_limits=[ApplicationLimit(limit_provider=_limit, exempt_when=_stands_outside)],
+        # Every URL, matched or not, is one and the same thing to limit.
+        request_identifier=lambda: "everything",
+        strategy="fixed-window",
+        storage_uri=f"window+{redis_url}" if redis_url else "memory://",
+        storage_options=_redis_options() if redis_url else {},
+        in_memory_fallback_enabled=redis_url is not None,
+        headers_enabled=False,
+    )
+    limiter.init_app(app)
+    app.extensions["payments_limiter"] = limiter
+
+    def headers(response: Response) -> Response:
+        return _with_headers(limiter, response)
+
+    def refusal(_exceeded: RateLimitExceeded) -> Response:
+        _, _, left_s = _standing(limiter, requests.current())
+        return problems.answer(
+            RateLimited("Too many requests. `Retry-After` says when to come back.",
+                        retry_after_s=left_s)
+        )  # fmt: skip
+
+    app.after_request(headers)
+    app.register_error_handler(RateLimitExceeded, refusal)
+
+
+def _redis_options() -> dict[str, Any]:
+    return {
+        "socket_timeout": REDIS_TIMEOUT_S,
+        "socket_connect_timeout": REDIS_TIMEOUT_S,
+        # Once more, at once: a pooled connection may have died with an earlier Redis.
+        "retry": Retry(NoBackoff(), 1),
+    }
+
+
+def _limit() -> str:
+    settings = config.current()
+    boost = settings.rate_limit_auth_boost if requests.current().caller is not None else 1
+    return f"{settings.rate_limit_per_minute * boost} per minute"
+
+
+def _key() -> str:
+    request = requests.current()
+    if request.caller is not None:
+        return request.caller.scope
+    return f"address:{network(request.client_address)}"
+
+
+@lru_cache(maxsize=4096)
+def network(address: str) -> str:
+    """Who an address belongs to: itself, or for IPv6 its /64, which one customer line has."""
+    if ":" not in address:
+        return address
+    return str(ipaddress.ip_network((address, 64), strict=False))
+
+
+def _stands_outside() -> bool:
+    request = requests.current()
+    if isinstance(request.caller, Operator):
+        return True
+    route = request.route
+    return route is not None and route.guard is guards.probe
+
+
+def _standing(limiter: Limiter, request: ApiRequest) -> tuple[int, int, int]:
+    """The limit, what is left of it, and the whole seconds until it is whole again."""
+    current = limiter.current_limit
+    assert current is not None  # noqa: S101 (both callers come after a count)
+    amount = current.limit.amount
+    if request.window is not None:
+        count, left_s = request.window
+        return amount, max(0, amount - count), _ceil(left_s)
+    reset_at, remaining = current.window
+    return amount, remaining, _ceil(reset_at - time.time())
+
+
+def _ceil(left_s: float) -> int:
+    return min(WINDOW_S, max(1, int(left_s) + 1))
+
+
+def _with_headers(limiter: Limiter, response: Response) -> Response:
+    """The IETF draft's fields (draft-ietf-httpapi-ratelimit-headers) on every limited answer."""
+    if limiter.current_limit is not None:
+        amount, remaining, left_s = _standing(limiter, requests.current())
+        response.headers["RateLimit-Policy"] = f'"minute";q={amount};w={WINDOW_S}'
+        response.headers["RateLimit"] = f'"minute";r={remaining};t={left_s}'
+    return response

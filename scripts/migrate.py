@@ -13,7 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
+from alembic.script.revision import RevisionError
 from flask_migrate import upgrade
 
 import _root
@@ -31,11 +31,15 @@ class Outdated(Exception):
 def fingerprint(script: ScriptDirectory, revision: str) -> int:
     """31 bits over the text of every migration up to the revision, the first one first.
 
-    Raises alembic.util.CommandError for a revision that is not there.
+    `0001_initial.py` brings `sql/0001_*.sql` along. Raises RevisionError for a revision that is
+    not there.
     """
     crc = 0
     for step in reversed(list(script.iterate_revisions(revision, "base"))):
-        crc = zlib.crc32(Path(step.path).read_bytes(), crc)
+        path = Path(step.path)
+        number = path.name.partition("_")[0]
+        for file in [path, *sorted((MIGRATIONS / "sql").glob(f"{number}_*.sql"))]:
+            crc = zlib.crc32(file.read_bytes(), crc)
     return crc & 0x7FFF_FFFF
 
 
@@ -54,7 +58,7 @@ def check(connection: sa.Connection) -> None:
         return
     try:
         today = fingerprint(_migrations(), revision)
-    except CommandError:
+    except RevisionError:
         raise Outdated from None
     if _noted(connection) not in (None, today):
         raise Outdated

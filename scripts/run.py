@@ -63,9 +63,10 @@ class Processes:
         deadline = time.monotonic() + GRACE_S
         while time.monotonic() < deadline and None in self._codes():
             time.sleep(POLL_S)
-        unwilling = None in self._codes()
+        # One that was asked before it could listen to signals ends by the signal itself.
+        willing = all(code in (0, -signal.SIGTERM) for code in self._codes())
         self._sweep()
-        return FINE if self._stop_asked and not unwilling and not any(self._codes()) else FAILED
+        return FINE if self._stop_asked and willing else FAILED
 
     def _codes(self) -> list[int | None]:
         return [process.poll() for process in self._running.values()]

@@ -66,11 +66,17 @@ def servers(request: pytest.FixtureRequest) -> Addresses:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, servers: Addresses, tmp_path: Path) -> Iterator[str]:
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """`sqlite`, `postgres`: for what brings its own database."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database(database_kind: str, servers: Addresses, tmp_path: Path) -> Iterator[str]:
     """The URL of a fresh, migrated database: the test runs once on each kind."""
     fresh = (
         databases.fresh_sqlite(servers, tmp_path)
-        if request.param == "sqlite"
+        if database_kind == "sqlite"
         else databases.fresh_postgres(servers)
     )
     with fresh as url:
@@ -92,12 +98,6 @@ def empty_database(database_kind: str, servers: Addresses, tmp_path: Path) -> It
     else:
         with databases.empty_postgres(servers) as url:
             yield url
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database_kind(request: pytest.FixtureRequest) -> str:
-    """`sqlite`, `postgres`: for what brings its own database."""
-    return str(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 from alembic import command
+from alembic.config import Config
 from flask import Flask, current_app
 
 from payments.app import create_app
@@ -61,19 +61,17 @@ def app_for(settings: Settings) -> Iterator[Flask]:
         app.extensions["payments"].dispose()
 
 
-def migrate(settings: Settings, revision: str = "head") -> None:
-    """Bring the database of these settings to a revision, up or (`base`) down, by the app."""
-    with app_for(settings) as app, app.app_context():
-        config = current_app.extensions["migrate"].migrate.get_config()
-        if revision == "base":
-            command.downgrade(config, revision)
-        else:
-            command.upgrade(config, revision)
+@contextmanager
+def alembic_config(database: str, folder: Path, scripts: Path | None = None) -> Iterator[Config]:
+    """Alembic's configuration inside the app's context; scripts: another `migrations/`."""
+    with app_for(settings_for(environ_for(database, folder), folder)) as app, app.app_context():
+        yield current_app.extensions["migrate"].migrate.get_config(scripts and str(scripts))
 
 
-def migrate_url(database: str, folder: Path, revision: str = "head") -> None:
-    """`migrate`, for a database's URL."""
-    migrate(settings_for(environ_for(database, folder), folder), revision)
+def migrate(database: str, folder: Path, revision: str = "head") -> None:
+    """Bring a database to a revision, up or (`base`) down, by the app. folder: for `instance/`."""
+    with alembic_config(database, folder) as config:
+        (command.downgrade if revision == "base" else command.upgrade)(config, revision)
 
 
 @contextmanager
@@ -108,19 +106,18 @@ def empty_postgres(addresses: Addresses, template: str = "template0") -> Iterato
 
 
 def _drop(server: str, name: str) -> None:
-    """Drop it without force: a session that is still there was leaked by the test."""
-
-    def _dropped() -> bool:
-        try:
-            postgres_server.execute(server, f"DROP DATABASE {name}")
-        except psycopg.errors.ObjectInUse:
-            return False
-        return True
-
+    """Drop it once all sessions have ended. Raises TimeoutError where the test leaked one."""
+    sessions = (
+        "SELECT 1 FROM pg_stat_activity"
+        f" WHERE datname = '{name}' AND backend_type = 'client backend'"
+    )
     # The sessions of a killed process need a moment to notice.
     wait_until(
-        _dropped, "the test's connections to its database to be closed", SESSIONS_END_WITHIN_S
+        lambda: not postgres_server.execute(server, sessions),
+        "the test's connections to its database to be closed",
+        SESSIONS_END_WITHIN_S,
     )
+    postgres_server.execute(server, f"DROP DATABASE {name}")
 
 
 def _sqlite_template(folder: Path) -> Path:
@@ -129,7 +126,7 @@ def _sqlite_template(folder: Path) -> Path:
         if not path.exists():
             making = folder / "making.db"
             making.unlink(missing_ok=True)
-            migrate_url(f"sqlite:///{making}", folder)
+            migrate(f"sqlite:///{making}", folder)
             making.rename(path)  # the last connection is closed: no -wal beside it
     return path
 
@@ -141,7 +138,7 @@ def _postgres_template(addresses: Addresses) -> str:
         if not done.exists():
             postgres_server.execute(server, f"DROP DATABASE IF EXISTS {TEMPLATE}")
             postgres_server.execute(server, f"CREATE DATABASE {TEMPLATE}")
-            migrate_url(postgres_server.address(server, TEMPLATE), folder)
+            migrate(postgres_server.address(server, TEMPLATE), folder)
             done.touch()
     return TEMPLATE
 

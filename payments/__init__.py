@@ -3,3 +3,5 @@
 `app.py` wires the rooms, `api/` alone knows HTTP; an arrow between rooms points down, never up
 (the contract stands in `pyproject.toml`).
 """
+
+VERSION = "0.1.0"

@@ -1,12 +1,14 @@
-"""`/health` and `/health/live`."""
+"""`/health` and `/health/live`, for balancers and whoever is on call."""
 
 from typing import Literal
 
 from flask import Blueprint
 
+from payments import VERSION, config
 from payments.api import guards
 from payments.api.bodies import Body
-from payments.api.routing import route
+from payments.api.routing import Answer, route
+from payments.operations import health
 
 bp = Blueprint("health", __name__)
 
@@ -15,16 +17,32 @@ class Live(Body):
     """The process answers."""
 
     status: Literal["ok"]
+    version: str
 
 
-@route(
-    bp,
-    "/health/live",
-    caller=guards.probe,
-    answer=Live,
-    summary="Whether the process answers",
-    in_read_only=True,
-)
-def live() -> dict[str, str]:
+class Health(Body):
+    """What was asked and what was found: `ok`, or what is wrong in a few words."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    checks: dict[str, str]
+    version: str
+
+
+@route(bp, "/health", caller=guards.probe, answer=Health, summary="Whether the service is well")
+def whole() -> Answer:
+    """200 while the database answers within 1 s and its schema is not behind the code, else 503.
+
+    Without Redis the service goes on, `degraded`: rate limits are counted in each process alone.
+    """
+    found = health.check(config.current())
+    return Answer(
+        {"status": found.status, "checks": found.checks, "version": VERSION},
+        status=503 if found.status == "unavailable" else 200,
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+@route(bp, "/health/live", caller=guards.probe, answer=Live, summary="Whether the process answers")
+def live() -> Answer:
     """The process alone: neither database nor Redis is asked."""
-    return {"status": "ok"}
+    return Answer({"status": "ok", "version": VERSION}, headers={"Cache-Control": "no-store"})

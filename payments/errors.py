@@ -20,6 +20,7 @@ sent. `api/problems.py` alone turns one into an answer (RFC 9457). Raised inside
 error rolls all of it back.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -33,7 +34,11 @@ class Fault:
 
 
 class PaymentsError(Exception):
-    """A refusal with an answer for the caller. Subclasses set `code`, `status` and `title`."""
+    """A refusal with an answer for the caller. Subclasses set `code`, `status` and `title`.
+
+    consequence: what stays true although the call is refused (a reused token's family is revoked);
+    the door runs it in a unit of work of its own, once the refused one is rolled back.
+    """
 
     code: ClassVar[str]
     status: ClassVar[int]
@@ -44,6 +49,7 @@ class PaymentsError(Exception):
         self.detail = detail
         self.retry_after_s = retry_after_s
         self.faults: tuple[Fault, ...] = ()
+        self.consequence: Callable[[], object] | None = None
 
 
 class MalformedJson(PaymentsError):

@@ -148,6 +148,11 @@ def _claim(intent: Intent) -> Stored | None:
     return Stored(row.body, row.status, replayed=True)
 
 
+def answered(intent: Intent) -> bool:
+    """Whether the key has an answer already, as far as is committed now."""
+    return _STANDING.one(scope=intent.scope, key=intent.key) is not None
+
+
 def prune() -> None:
     """Forget keys older than 7 days, in the open unit. The clock runs it."""
     _PRUNE.run(before=db.unit().now - KEPT)

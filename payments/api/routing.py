@@ -21,7 +21,8 @@ import flask
 from flask import Blueprint, Flask, Response
 from pydantic import BaseModel
 
-from payments import config, errors, ids, logs, origin
+from payments import audit as audit_trail
+from payments import config, db, errors, ids, logs, origin
 from payments.api import bodies, idempotency, requests
 from payments.api.guards import Guard
 from payments.api.paging import PageQuery
@@ -79,6 +80,8 @@ class Route:
     secret_fields: tuple[str, ...]
     in_read_only: bool
     media: tuple[str, ...]
+    before: Callable[..., object] | None
+    audit: str | None
     parameters: tuple[str, ...]
 
     @property
@@ -113,6 +116,8 @@ def route(
     secret_fields: tuple[str, ...] = (),
     in_read_only: bool = False,
     media: tuple[str, ...] = ("application/json",),
+    before: Callable[..., object] | None = None,
+    audit: str | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Register the view under this rule.
 
@@ -122,6 +127,11 @@ def route(
     it may read, or open units by `db.in_unit`. errors: its refusals beyond those of guard, body,
     key and read-only, which are added. secret_fields: shown this once, null in a replay.
     in_read_only: whether it goes on while the service takes no writes. answer None: no JSON.
+
+    before: called with the view's arguments before its unit is opened, in none, unless the key has
+    an answer already: for what must be committed first (a try is counted, then the code compared).
+    audit: the action's name; a refused call is written into the audit trail under it, one that is
+    done is the room's to write, with before and after.
     Raises ValueError for a declaration that contradicts itself.
     """
     _must_make_sense(method, rule, body, once, secret_fields)
@@ -132,7 +142,8 @@ def route(
     def declare(view: Callable[..., Any]) -> Callable[..., Response]:
         facts = Route(
             method, rule, caller, body, query, answer, status, once, (), summary,
-            inspect.cleandoc(view.__doc__ or ""), secret_fields, in_read_only, media, parameters,
+            inspect.cleandoc(view.__doc__ or ""), secret_fields, in_read_only, media, before,
+            audit, parameters,
         )  # fmt: skip
         object.__setattr__(facts, "errors", _all_errors(facts, errors))
         served = _serve(facts, view)
@@ -184,6 +195,17 @@ def _serve(facts: Route, view: Callable[..., Any]) -> Callable[..., Response]:
     def serve(**given: Any) -> Response:
         request = requests.current()
         caller = facts.guard.admit(request)
+        if wants_caller:
+            given["caller"] = caller
+        actor = caller.scope if caller is not None else "anonymous"
+        with origin.acting(actor, request.request_id):
+            try:
+                return answer(request, given)
+            except PaymentsError as refusal:
+                _follow(facts, refusal, given)
+                raise
+
+    def answer(request: ApiRequest, given: dict[str, Any]) -> Response:
         for name, prefix in shapes:
             _must_have_shape(given[name], prefix)
         if facts.writes and config.current().read_only:
@@ -194,15 +216,28 @@ def _serve(facts: Route, view: Callable[..., Any]) -> Callable[..., Response]:
         query = bodies.query(request, facts.query)
         if wants_query:
             given["query"] = query
-        if wants_caller:
-            given["caller"] = caller
-        actor = caller.scope if caller is not None else "anonymous"
-        with origin.acting(actor, request.request_id):
-            if facts.once is None:
-                return _response(facts, view(**given))
-            return _once(facts, request, tree, lambda: view(**given))
+        if facts.once is None:
+            return _response(facts, view(**given))
+        return _once(facts, request, tree, view, given)
 
     return serve
+
+
+def _follow(facts: Route, refusal: PaymentsError, given: Mapping[str, Any]) -> None:
+    """What a refusal leaves behind: its consequence, and the line of the audit trail."""
+    if config.current().read_only:
+        return
+    if refusal.consequence is not None:
+        db.in_unit(refusal.consequence)
+    if facts.audit is not None:
+        subject = given[facts.parameters[0]] if facts.parameters else None
+        who = origin.current()
+        action, outcome = facts.audit, refusal.code
+        db.in_unit(
+            lambda: audit_trail.record(
+                who.actor, action, subject, outcome=outcome, request_id=who.request_id
+            )
+        )
 
 
 def _must_have_shape(value: str, prefix: str | None) -> None:
@@ -213,17 +248,25 @@ def _must_have_shape(value: str, prefix: str | None) -> None:
         raise NotFound
 
 
-def _once(facts: Route, request: ApiRequest, tree: Any, work: Callable[[], Any]) -> Response:
+def _once(
+    facts: Route,
+    request: ApiRequest,
+    tree: Any,
+    view: Callable[..., Any],
+    given: dict[str, Any],
+) -> Response:
     headers: dict[str, str] = {}
 
     def answered() -> tuple[dict[str, Any], int]:
-        result = work()
+        result = view(**given)
         if isinstance(result, Answer):
             headers.update(result.headers)
             return result.body, result.status or facts.status
         return result, facts.status
 
     intent = _intent(facts, request, tree)
+    if facts.before is not None and (intent is None or not idempotency.answered(intent)):
+        facts.before(**given)
     stored = idempotency.once(intent, answered, facts.secret_fields)
     if stored.replayed:
         logs.bind(replayed=True)

@@ -98,7 +98,9 @@ def downgrade() -> None:
         op.drop_table(table.name)
     if _on_postgres():
         for path in reversed(SQL):
-            for name in re.findall(r"^CREATE FUNCTION (\w+)", path.read_text(), re.MULTILINE):
+            for name in re.findall(
+                r"^CREATE (?:OR REPLACE )?FUNCTION (\w+)", path.read_text(), re.MULTILINE
+            ):
                 _execute(f"DROP FUNCTION {name}")
 
 

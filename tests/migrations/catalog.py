@@ -14,6 +14,8 @@ _POSTGRES = {
         SELECT conname, conrelid::regclass::text, pg_get_constraintdef(oid)
         FROM pg_constraint WHERE connamespace = 'public'::regnamespace""",
     "indexes": "SELECT indexname, tablename, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    "relations": """
+        SELECT relname, relkind::text FROM pg_class WHERE relnamespace = 'public'::regnamespace""",
     "triggers": """
         SELECT tgname, tgrelid::regclass::text, tgenabled::text, pg_get_triggerdef(oid)
         FROM pg_trigger WHERE NOT tgisinternal""",
@@ -27,13 +29,14 @@ _SQLITE = {
         FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'""",
     "constraints": "SELECT name, sql FROM sqlite_master WHERE type = 'table'",
     "indexes": "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'index'",
+    "relations": "SELECT name, type FROM sqlite_master",
     "triggers": "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'",
 }
 Catalog = dict[str, list[tuple[Any, ...]]]
 
 
 def read(url: str) -> Catalog:
-    """Columns, constraints, indexes, triggers and functions, without Alembic's own table."""
+    """Columns, constraints, indexes, triggers, functions and views, without Alembic's own table."""
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     queries = _SQLITE if engine.dialect.name == "sqlite" else _POSTGRES
     with engine.connect() as connection:

@@ -72,10 +72,10 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def database(database_kind: str, servers: Addresses, tmp_path: Path) -> Iterator[str]:
+def database(database_kind: str, servers: Addresses) -> Iterator[str]:
     """The URL of a fresh, migrated database: the test runs once on each kind."""
     fresh = (
-        databases.fresh_sqlite(servers, tmp_path)
+        databases.fresh_sqlite(servers)
         if database_kind == "sqlite"
         else databases.fresh_postgres(servers)
     )
@@ -91,13 +91,11 @@ def postgres(servers: Addresses) -> Iterator[str]:
 
 
 @pytest.fixture
-def empty_database(database_kind: str, servers: Addresses, tmp_path: Path) -> Iterator[str]:
+def empty_database(database_kind: str, servers: Addresses) -> Iterator[str]:
     """The URL of a database without a table, once on each kind."""
-    if database_kind == "sqlite":
-        yield f"sqlite:///{tmp_path / 'empty.db'}"
-    else:
-        with databases.empty_postgres(servers) as url:
-            yield url
+    empty = databases.empty_sqlite if database_kind == "sqlite" else databases.empty_postgres
+    with empty(servers) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import fcntl
 import itertools
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,13 +77,21 @@ def migrate(database: str, folder: Path, revision: str = "head") -> None:
 
 
 @contextmanager
-def fresh_sqlite(addresses: Addresses, folder: Path) -> Iterator[str]:
-    """The URL of a migrated SQLite file of one's own in the folder."""
-    path = folder / "payments.db"
-    shutil.copyfile(_sqlite_template(Path(addresses.folder)), path)
-    yield f"sqlite:///{path}"
-    left = open_files(path)
-    assert not left, f"the test left connections to its database open: {left}"
+def fresh_sqlite(addresses: Addresses) -> Iterator[str]:
+    """The URL of a migrated SQLite file of one's own, removed afterwards."""
+    with empty_sqlite(addresses) as url:
+        shutil.copyfile(_sqlite_template(Path(addresses.folder)), url.removeprefix("sqlite:///"))
+        yield url
+
+
+@contextmanager
+def empty_sqlite(addresses: Addresses) -> Iterator[str]:
+    """The URL of an SQLite file that does not exist yet, removed afterwards."""
+    with tempfile.TemporaryDirectory(dir=addresses.folder) as folder:
+        path = Path(folder) / "payments.db"
+        yield f"sqlite:///{path}"
+        left = open_files(path)
+        assert not left, f"the test left connections to its database open: {left}"
 
 
 @contextmanager
@@ -97,7 +106,9 @@ def empty_postgres(addresses: Addresses, template: str = "template0") -> Iterato
     """The URL of a Postgres database of one's own, unmigrated; dropped afterwards."""
     name = f"t_{os.getpid()}_{next(_numbers)}"
     server = addresses.postgres
-    postgres_server.execute(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    postgres_server.execute(
+        server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"
+    )
     try:
         yield postgres_server.address(server, name)
         _drop(server, name)

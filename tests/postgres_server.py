@@ -32,6 +32,7 @@ OLDEST = 15
 OPTIONS = {
     "fsync": "off",
     "full_page_writes": "off",
+    "max_wal_size": "256MB",  # it may all be in memory
     "max_connections": "200",
     "listen_addresses": "",
 }

@@ -19,6 +19,9 @@ from tests.postgres_server import Postgres
 from tests.redis_server import Redis
 
 FOLDER_PREFIX = "payments-tests-"
+# Copying a database makes some 300 files: ten times as fast in memory as on a disk.
+MEMORY = Path("/dev/shm")
+MEMORY_NEEDED = 2 * 1024**3
 
 
 @dataclass(frozen=True)
@@ -114,14 +117,17 @@ def _folder() -> Iterator[Path]:
 
 def new_folder() -> Path:
     """A new folder, named after this process, that the servers' user may pass through."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-"))
+    roomy = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED
+    place = MEMORY if roomy else Path(tempfile.gettempdir())
+    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-", dir=place))
     folder.chmod(0o711)
     return folder
 
 
 def _remove_leftovers() -> None:
     """Remove what killed runs left: their servers died with them, their files did not."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*-*"):
+    places = (MEMORY, Path(tempfile.gettempdir()))
+    for folder in [found for place in places for found in place.glob(f"{FOLDER_PREFIX}*-*")]:
         owner = folder.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
         if folder.owner() == getpass.getuser() and owner.isdigit() and not is_alive(int(owner)):
             shutil.rmtree(folder, ignore_errors=True)

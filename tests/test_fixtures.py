@@ -50,14 +50,14 @@ def test_a_connection_left_open_on_postgres_fails_the_test(servers, monkeypatch)
     left.close()
 
 
-def test_a_connection_left_open_on_sqlite_fails_the_test(servers, tmp_path):
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'payments.db'}", poolclass=sa.NullPool)
-    with engine.connect() as left:
-        with pytest.raises(AssertionError, match="open"):
-            with databases.fresh_sqlite(servers, tmp_path):
-                left.exec_driver_sql("SELECT count(*) FROM audit_log")
-        left.rollback()
+def test_a_connection_left_open_on_sqlite_fails_the_test(servers):
+    with pytest.raises(AssertionError, match="open"), databases.fresh_sqlite(servers) as url:
+        engine = sa.create_engine(url, poolclass=sa.NullPool)
+        left = engine.connect()
+        left.exec_driver_sql("SELECT count(*) FROM audit_log")
+    left.close()
     engine.dispose()
+    assert not Path(url.removeprefix("sqlite:///")).exists()
 
 
 def test_the_template_is_made_once(servers):

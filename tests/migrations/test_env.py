@@ -90,7 +90,7 @@ def test_a_rebuilt_table_must_keep_what_refers_to_it(servers, tmp_path, with_nex
         "op.execute(\"INSERT INTO api_keys VALUES ('key_1', 'mer_none', 'n', 'h', 'x', '*', 1,"
         " '2026-03-01', NULL, NULL, NULL)\")"
     )
-    with databases.fresh_sqlite(servers, tmp_path) as url:
+    with databases.fresh_sqlite(servers) as url:
         with databases.alembic_config(url, tmp_path, scripts) as config:
             with pytest.raises(CommandError, match="api_keys"):
                 command.upgrade(config, "head")

@@ -12,7 +12,8 @@ class Payment(db.Model):
     """A customer pays a merchant. Amounts in minor units of `currency`.
 
     status: `pending`, `authorized`, `succeeded`, `canceled`, `declined`, `expired`.
-    The fee's terms are those of the moment it was created; `fee` is set by the capture.
+    The fee's terms are those of the moment it was created, and so is `fee_whole`: what they make of
+    the whole amount. `fee` is set by the capture.
     """
 
     __tablename__ = "payments"
@@ -29,6 +30,9 @@ class Payment(db.Model):
         CheckConstraint(
             "fee >= 0 AND fee <= amount_captured AND fee_refunded >= 0 AND fee_refunded <= fee",
             name="ck_payments_fee_within_captured",
+        ),
+        CheckConstraint(
+            "fee_whole >= 0 AND fee_whole <= amount", name="ck_payments_fee_whole_within_amount"
         ),
         CheckConstraint(
             "status IN ('pending', 'authorized', 'succeeded', 'canceled', 'declined', 'expired')",
@@ -68,6 +72,7 @@ class Payment(db.Model):
     amount_refunded: Mapped[int] = mapped_column(BigInteger)
     fee_bps: Mapped[int]
     fee_fixed: Mapped[int] = mapped_column(BigInteger)
+    fee_whole: Mapped[int] = mapped_column(BigInteger)
     fee: Mapped[int] = mapped_column(BigInteger)
     fee_refunded: Mapped[int] = mapped_column(BigInteger)
     reference: Mapped[str | None]

@@ -28,7 +28,14 @@ class Health(Body):
     version: str
 
 
-@route(bp, "/health", caller=guards.probe, answer=Health, summary="Whether the service is well")
+@route(
+    bp,
+    "/health",
+    caller=guards.probe,
+    answer=Health,
+    also=(503,),
+    summary="Whether the service is well",
+)
 def whole() -> Answer:
     """200 while the database answers within 1 s and its schema is not behind the code, else 503.
 

@@ -66,6 +66,8 @@ class Answer:
 class Route:
     """The facts of one route. errors: every refusal it may answer, those of its parts included."""
 
+    name: str
+    tag: str
     method: str
     rule: str
     guard: Guard
@@ -73,6 +75,7 @@ class Route:
     query: type[BaseModel] | None
     answer: type[BaseModel] | None
     status: int
+    also: tuple[int, ...]
     once: Once | None
     errors: tuple[type[PaymentsError], ...]
     summary: str
@@ -111,6 +114,7 @@ def route(
     query: type[BaseModel] | None = None,
     answer: type[BaseModel] | None = None,
     status: int = 200,
+    also: tuple[int, ...] = (),
     once: Once | None = None,
     errors: tuple[type[PaymentsError], ...] = (),
     secret_fields: tuple[str, ...] = (),
@@ -125,7 +129,8 @@ def route(
     and returns a dict, an `Answer`, or a Response (a stream, a page). With `once` it runs inside
     the unit of work that this opens, together with its `Idempotency-Key`; without, outside any:
     it may read, or open units by `db.in_unit`. errors: its refusals beyond those of guard, body,
-    key and read-only, which are added. secret_fields: shown this once, null in a replay.
+    key and read-only, which are added. also: statuses beside `status` with the same answer (a
+    deposit that was there already). secret_fields: shown this once, null in a replay.
     in_read_only: whether it goes on while the service takes no writes. answer None: no JSON.
 
     before: called with the view's arguments before its unit is opened, in none, unless the key has
@@ -141,7 +146,8 @@ def route(
 
     def declare(view: Callable[..., Any]) -> Callable[..., Response]:
         facts = Route(
-            method, rule, caller, body, query, answer, status, once, (), summary,
+            view.__name__, bp.name, method, rule, caller, body, query, answer, status, also,
+            once, (), summary,
             inspect.cleandoc(view.__doc__ or ""), secret_fields, in_read_only, media, before,
             audit, parameters,
         )  # fmt: skip
@@ -307,15 +313,15 @@ def _response(facts: Route, result: Any) -> Response:
 
 def _json(facts: Route, text: str, status: int, headers: Mapping[str, str]) -> Response:
     if flask.current_app.testing:
-        _must_fit(facts, text)
+        _must_fit(facts, text, status)
     response = Response(text, status=status, mimetype="application/json", headers=dict(headers))
     if facts.method != "GET":
         response.headers["Cache-Control"] = "no-store"
     return response
 
 
-def _must_fit(facts: Route, text: str) -> None:
-    """In tests: an answer that its model does not describe is a fault of ours."""
-    if facts.answer is None:
-        raise AssertionError(f"{facts.method} {facts.rule} answers JSON and declares no model")
+def _must_fit(facts: Route, text: str, status: int) -> None:
+    """In tests: an answer that its declaration does not describe is a fault of ours."""
+    if facts.answer is None or status not in (facts.status, *facts.also):
+        raise AssertionError(f"{facts.method} {facts.rule} does not declare this {status} as JSON")
     facts.answer.model_validate(json.loads(text))

@@ -382,7 +382,10 @@ TABLES = (
         refers={"endpoint_id": "webhook_endpoints", "event_id": "events"},
         status="pending delivered failed canceled",
         indexes=["merchant_id created_at id"],
-        partial={"ix_deliveries_due": ("endpoint_id next_attempt_at", "status = 'pending'")},
+        partial={
+            "ix_deliveries_due": ("endpoint_id next_attempt_at", "status = 'pending'"),
+            "ix_deliveries_leased": ("endpoint_id", "lease_until IS NOT NULL"),
+        },
     ),
     Table(
         "attempts",

@@ -34,8 +34,8 @@ class WebhookEndpoint(db.Model):
 
     status: `enabled`, `disabled` (with `disabled_reason`: `gone`, `failing`, `merchant`,
     `operator`), `deleted`. events: `,*,` or `,payment.created,refund.succeeded,`.
-    in_flight, failures and closed_until are the cap and the circuit breaker: columns, so that they
-    hold over all workers.
+    failures and closed_until are the circuit breaker, and the cap counts the live leases among the
+    endpoint's deliveries: rows, not memory, so that both hold over all workers.
     """
 
     __tablename__ = "webhook_endpoints"
@@ -84,6 +84,12 @@ class Delivery(db.Model):
             "next_attempt_at",
             postgresql_where=text("status = 'pending'"),
             sqlite_where=text("status = 'pending'"),
+        ),
+        Index(
+            "ix_deliveries_leased",
+            "endpoint_id",
+            postgresql_where=text("lease_until IS NOT NULL"),
+            sqlite_where=text("lease_until IS NOT NULL"),
         ),
     )
 

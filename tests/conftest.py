@@ -177,10 +177,10 @@ def app_context(app: Flask) -> Iterator[AppContext]:
 
 
 @pytest.fixture
-def client(app: Flask) -> Iterator[FlaskClient]:
+def client(app: Flask) -> FlaskClient:
     """Flask's test client: the whole service, without a socket."""
-    with app.test_client() as made:
-        yield made
+    # Not in a `with`: it would keep each request's context, and end `app_context` in its place.
+    return app.test_client()
 
 
 @pytest.fixture(autouse=True)

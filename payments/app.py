@@ -8,7 +8,7 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from payments import audit, config, db, drivers, ledger, logs
-from payments.api import callers, etags, health, limits, openapi, problems, requests
+from payments.api import callers, docs, etags, health, limits, openapi, problems, requests
 from payments.api import models as api_models
 from payments.api.bodies import MAX_BODY
 from payments.checkout import models as checkout_models
@@ -38,6 +38,7 @@ MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
 BLUEPRINTS: tuple[Blueprint, ...] = (
     health.bp,
     openapi.bp,
+    docs.bp,
 )
 """Every route of the service. Each declares its guard (`api/routing.py`)."""
 

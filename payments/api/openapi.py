@@ -160,7 +160,19 @@ def _schemas(routes: list[Route]) -> tuple[Refs, dict[str, Any]]:
     refs: dict[type[BaseModel], dict[str, Any]] = {
         model: keyed[(model, "validation")] for model in models
     }
+    for schema in whole["$defs"].values():
+        for described in schema.get("properties", {}).values():
+            _name_bounds(described)
     return refs, whole["$defs"]
+
+
+def _name_bounds(schema: dict[str, Any]) -> None:
+    """Bounds behind a validator of ours: pydantic passes them on by its own names."""
+    for ours, name in (("ge", "minimum"), ("le", "maximum")):
+        if ours in schema:
+            schema[name] = schema.pop(ours)
+    for part in schema.get("anyOf", ()):
+        _name_bounds(part)
 
 
 def _operation(facts: Route, refs: Refs, definitions: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,9 +27,7 @@ Before = tuple[datetime, str]
 class PageQuery(Body):
     """Query of a list; a list with filters adds its own fields."""
 
-    limit: Annotated[
-        WholeNumber, Field(ge=1, le=100, description="How many at most; 20 when left out.")
-    ] = 20
+    limit: Annotated[WholeNumber, Field(ge=1, le=100, description="How many at most.")] = 20
     cursor: Annotated[
         str | None,
         Field(max_length=1024, description="`next_cursor` of the page before."),

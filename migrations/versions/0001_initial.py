@@ -157,8 +157,9 @@ TABLES = (
     ),
     Table(
         "otp_tries",
-        {"text": "id phone address", "time": "created_at"},
-        indexes=["address created_at", "created_at", "phone created_at"],
+        {"text": "id challenge_id phone address", "time": "created_at"},
+        refers={"challenge_id": "otp_challenges"},
+        indexes=["address created_at", "challenge_id", "created_at", "phone created_at"],
     ),
     Table(
         "sessions",
@@ -171,7 +172,7 @@ TABLES = (
         },
         refers={"customer_id": "customers"},
         status="active ended revoked",
-        indexes=["customer_id created_at id"],
+        indexes=["customer_id created_at id", "expires_at"],
     ),
     Table(
         "refresh_tokens",
@@ -207,7 +208,7 @@ TABLES = (
     Table(
         "postings",
         {"text": "id entry_id account_id", "amount": "amount", "time": "created_at"},
-        refers={"account_id": "accounts", "entry_id": "entries"},
+        refers={"entry_id": "entries"},
         checks={"amount_not_zero": "amount <> 0"},
         indexes=["account_id created_at id", "entry_id"],
     ),
@@ -215,7 +216,6 @@ TABLES = (
         "unfolded_postings",
         {"text": "posting_id account_id", "amount": "amount", "time": "created_at"},
         key="posting_id",
-        refers={"account_id": "accounts", "posting_id": "postings"},
         indexes=["account_id"],
     ),
     Table(

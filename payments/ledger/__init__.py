@@ -1,4 +1,8 @@
-"""The ledger: accounts, entries and postings, holds. The only room that writes a balance."""
+"""The ledger: accounts, entries and postings, holds. The only room that writes a balance.
+
+For the others: `posting.post` and `reverse`, `holds` (place, capture, release), `accounts` (open
+and read), `statements`, `folding` for the clock, `invariants`.
+"""
 
 from payments.ledger import models
 

@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.db_url,
-        MAX_CONTENT_LENGTH=MAX_BODY,
+        MAX_CONTENT_LENGTH=MAX_BODY + 1,  # see bodies.raw
         HSTS=settings.public_url.startswith("https://"),
     )
     app.url_map.merge_slashes = False

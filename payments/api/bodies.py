@@ -73,15 +73,22 @@ def _time(text: object) -> object:
         ) from None
 
 
+# Control characters, line separators, overrides of the writing direction (text looks like other
+# text), and what is no character. Joiners and marks stay: emoji, Persian and Hebrew need them.
+_UNFIT = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufffe\uffff"
+_UNFIT_IN_LINES = re.compile(f"[{_UNFIT}]")
+_UNFIT_IN_A_LINE = re.compile(f"[{_UNFIT}\t\n]")
+
+
 def _one_line(text: str) -> str:
-    if not text.strip() or not text.isprintable():
-        raise ValueError("must be one line of printable text, not blank")
+    if not text.strip() or _UNFIT_IN_A_LINE.search(text):
+        raise ValueError("must be one line of text, not blank, without control characters")
     return text
 
 
 def _lines(text: str) -> str:
-    if not text.strip() or not text.replace("\n", "").replace("\t", "").isprintable():
-        raise ValueError("must be printable text, not blank")
+    if not text.strip() or _UNFIT_IN_LINES.search(text):
+        raise ValueError("must be text, not blank, without control characters")
     return text
 
 
@@ -89,8 +96,8 @@ def _metadata(value: object) -> object:
     if not isinstance(value, dict):
         raise ValueError("must be an object")
     for key, inner in value.items():
-        if not 1 <= len(key) <= 64 or not key.isprintable():
-            raise ValueError("must have names of 1 to 64 printable characters")
+        if not 1 <= len(key) <= 64 or _UNFIT_IN_A_LINE.search(key):
+            raise ValueError("must have names of 1 to 64 characters, no control characters")
         if not isinstance(inner, str | int | bool):
             raise ValueError("must have strings, integers, true or false as values")
         if isinstance(inner, int) and abs(inner) > 2**53:
@@ -166,7 +173,7 @@ def read(request: ApiRequest, model: type[M]) -> tuple[M, Any]:
     Raises UnsupportedMediaType, BodyTooLarge, MalformedJson, InvalidRequest.
     """
     _require_json(request)
-    tree = parse(_bytes(request))
+    tree = parse(raw(request))
     return validate(model, tree), tree
 
 
@@ -179,11 +186,17 @@ def _require_json(request: ApiRequest) -> None:
         raise UnsupportedMediaType("Send the body as `application/json`, in UTF-8.")
 
 
-def _bytes(request: ApiRequest) -> bytes:
-    # Flask's MAX_CONTENT_LENGTH does the same for bodies that do not say how long they are.
-    if (request.content_length or 0) > MAX_BODY:
-        raise BodyTooLarge("The body is over 64 KiB.")
-    return request.get_data(cache=False)
+def raw(request: ApiRequest) -> bytes:
+    """The body's bytes, read once. Raises BodyTooLarge.
+
+    A body that does not say its length is read up to one byte past the limit (MAX_CONTENT_LENGTH,
+    where werkzeug stops without a word), so that a longer one is told from one that fits.
+    """
+    if (request.content_length or 0) <= MAX_BODY:
+        body = request.get_data()
+        if len(body) <= MAX_BODY:
+            return body
+    raise BodyTooLarge("The body is over 64 KiB.")
 
 
 class _Duplicate(Exception):
@@ -233,18 +246,18 @@ def parse(raw: bytes) -> Any:
 
 
 def _depth(tree: Any) -> int:
+    """How many objects and arrays lie in one another; what is past the bound is not counted out."""
     deepest, level = 0, [tree]
-    while level:
+    while level := [value for value in level if isinstance(value, dict | list)]:
+        deepest += 1
+        if deepest > MAX_DEPTH:
+            break
         level = [
             inner
             for value in level
-            if isinstance(value, dict | list)
             for inner in (value.values() if isinstance(value, dict) else value)
         ]
-        deepest += 1
-        if deepest > MAX_DEPTH + 1:
-            break
-    return deepest - 1
+    return deepest
 
 
 def _refuse_unstorable(tree: Any, pointer: str) -> None:

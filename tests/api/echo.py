@@ -86,7 +86,7 @@ def blueprint(during: Callable[[], object] = lambda: None) -> Blueprint:
 
     @route(
         bp, "/v1/things", method="POST", caller=guards.anyone, body=ThingIn, answer=Thing,
-        status=201, once="optional", secret_fields=("secret",), errors=(InvalidState,),
+        status=201,also=(202,), once="optional", secret_fields=("secret",), errors=(InvalidState,),
         summary="Make a thing with a secret",
     )  # fmt: skip
     def make_secret(body: ThingIn) -> Answer:

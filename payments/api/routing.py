@@ -236,7 +236,7 @@ def _follow(facts: Route, refusal: PaymentsError, given: Mapping[str, Any]) -> N
     if refusal.consequence is not None:
         db.in_unit(refusal.consequence)
     if facts.audit is not None:
-        subject = given[facts.parameters[0]] if facts.parameters else None
+        subject = _subject(facts, given)
         who = origin.current()
         action, outcome = facts.audit, refusal.code
         db.in_unit(
@@ -244,6 +244,14 @@ def _follow(facts: Route, refusal: PaymentsError, given: Mapping[str, Any]) -> N
                 who.actor, action, subject, outcome=outcome, request_id=who.request_id
             )
         )
+
+
+def _subject(facts: Route, given: Mapping[str, Any]) -> str | None:
+    """The id in the path; what only stands where one should is not written down."""
+    for name in facts.parameters:
+        if name in PREFIXES and ids.is_id(PREFIXES[name], given[name]):
+            return str(given[name])
+    return None
 
 
 def _must_have_shape(value: str, prefix: str | None) -> None:

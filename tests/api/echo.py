@@ -25,17 +25,18 @@ from payments.api.bodies import (
 from payments.api.paging import PageQuery, listing
 from payments.api.routing import Answer, route
 from payments.db import Sql
-from payments.errors import InvalidState, KeyRevoked
+from payments.errors import InsufficientFunds, InvalidState, KeyRevoked
 from payments.origin import Operator
 
 EFFECTS = Sql("SELECT count(*) AS n FROM audit_log WHERE action = :action")
-_PAGE = Sql(
-    "SELECT id, action, created_at FROM audit_log"
-    " WHERE (CAST(:before_at AS text) IS NULL OR (created_at, id) < (:before_at, :before_id))"
-    " ORDER BY created_at DESC, id DESC LIMIT :limit",
-    sqlite="SELECT id, action, created_at FROM audit_log"
-    " WHERE (:before_at IS NULL OR (created_at, id) < (:before_at, :before_id))"
-    " ORDER BY created_at DESC, id DESC LIMIT :limit",
+_PAGE = (
+    "SELECT id, action, created_at FROM audit_log {} ORDER BY created_at DESC, id DESC LIMIT :limit"
+)
+_FIRST = Sql(_PAGE.format(""))
+_AFTER = Sql(_PAGE.format("WHERE (created_at, id) < (:before_at, :before_id)"))
+TRAIL = Sql(
+    "SELECT actor, subject_id, outcome, request_id FROM audit_log WHERE action = :action"
+    " ORDER BY id"
 )
 
 
@@ -137,8 +138,9 @@ def _made(actor: str, body: ThingIn, during: Callable[[], object]) -> dict:
 
 
 def _fetch(limit: int, before: tuple | None) -> list:
-    at, row_id = before or (None, None)
-    return _PAGE.all(limit=limit, before_at=at, before_id=row_id)
+    if before is None:
+        return _FIRST.all(limit=limit)
+    return _AFTER.all(limit=limit, before_at=before[0], before_id=before[1])
 
 
 def effects(app: Flask, action: str = "thing.made") -> int:
@@ -157,3 +159,22 @@ class Gate:
     def __call__(self) -> None:
         self.reached.set()
         assert self.go_on.wait(10)
+
+
+def undeclared() -> Blueprint:
+    """Routes that do not keep what they declare."""
+    bp = Blueprint("undeclared", __name__)
+
+    @route(bp, "/v1/undeclared", caller=guards.anyone, answer=Thing, summary="Refuses unsaid")
+    def undeclared() -> dict:
+        raise InsufficientFunds(currency="EUR", needed=5)
+
+    @route(bp, "/v1/misfit", caller=guards.anyone, answer=Thing, summary="Answers unsaid")
+    def misfit() -> dict:
+        return {"unexpected": 1}
+
+    @route(bp, "/v1/modelless", caller=guards.anyone, summary="Answers without a model")
+    def modelless() -> dict:
+        return {}
+
+    return bp

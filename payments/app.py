@@ -5,7 +5,6 @@ from pathlib import Path
 import flask
 from flask import Blueprint, Flask
 from flask_migrate import Migrate
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from payments import audit, config, db, drivers, ledger, logs
 from payments.api import callers, docs, etags, health, limits, openapi, problems, requests
@@ -54,13 +53,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.db_url,
         MAX_CONTENT_LENGTH=MAX_BODY + 1,  # see bodies.raw
+        TRUSTED_PROXIES=settings.trusted_proxies,
         HSTS=settings.public_url.startswith("https://"),
     )
     app.url_map.merge_slashes = False
-    if settings.trusted_proxies:
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=settings.trusted_proxies, x_proto=settings.trusted_proxies
-        )
     _keep(app, settings)
     requests.init_app(app)
     callers.init_app(app)
@@ -79,6 +75,7 @@ def _keep(app: Flask, settings: Settings) -> None:
     drivers.learn_columns(db.Base.metadata)
     store = Store(settings.db_url)
     app.extensions["payments"] = store
+    app.extensions["payments_settings"] = settings
 
     def _use(_sender: Flask, **_extra: object) -> None:
         db.use(store)

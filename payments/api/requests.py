@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import re
 import time
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import flask
@@ -57,10 +57,18 @@ class ApiRequest(Request):
         view = flask.current_app.view_functions.get(self.endpoint)
         return getattr(view, "route", None)
 
-    @property
+    @cached_property
     def client_address(self) -> str:
-        """Where the request came from, proxies of ours counted off (`TRUSTED_PROXIES`)."""
-        return plain_address(self.remote_addr or "")
+        """Where the request came from: an IP address, or `unknown`.
+
+        Each proxy of ours (`TRUSTED_PROXIES` of them) added the address it saw on the right of
+        X-Forwarded-For; what stands left of those was sent by the caller and means nothing.
+        """
+        hops: int = flask.current_app.config["TRUSTED_PROXIES"]
+        seen = self.environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        if 0 < hops <= len(seen) and seen[-hops].strip():
+            return plain_address(seen[-hops])
+        return plain_address(self.environ.get("REMOTE_ADDR", ""))
 
 
 def current() -> ApiRequest:

@@ -23,12 +23,13 @@ from sqlalchemy import exc as sa_exc
 from sqlalchemy.orm import DeclarativeBase
 
 from payments import clock, drivers
-from payments.drivers import ConnectionLost, Duplicate, Driver, Transient
+from payments.drivers import ConnectionLost, Driver, Duplicate, Transient
 from payments.errors import Busy
 
 __all__ = [
     "Base", "Duplicate", "Row", "Sql", "Store", "Unit", "UtcDateTime", "after_commit",
-    "current_store", "db", "in_unit", "now", "snapshot", "unit", "unit_of_work", "use",
+    "current_store", "db", "in_unit", "now", "one_at_a_time", "snapshot", "unit", "unit_of_work",
+    "use",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -260,6 +261,20 @@ class Sql:
             finally:
                 connection.close()
         raise AssertionError("unreachable")
+
+
+_ALONE = Sql(
+    "SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))", sqlite="SELECT 1", writes=True
+)
+
+
+def one_at_a_time(name: str) -> None:
+    """Until this unit ends, no other that asks for the same name goes on, in any process.
+
+    For what is counted and then written: two that counted at once would both find room. Take it
+    before any row. SQLite has one writer, which is as much. Raises Busy (`lock_timeout`).
+    """
+    _ALONE.one(name=name)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ class OtpChallenge(db.Model):
 
     id: Mapped[str] = mapped_column(primary_key=True)  # otp_...
     phone: Mapped[str]
-    address: Mapped[str]
+    address: Mapped[str]  # an IPv6 one as its /64
     code_hash: Mapped[str]
     status: Mapped[str]
     tries: Mapped[int]
@@ -47,7 +47,11 @@ class OtpChallenge(db.Model):
 
 
 class OtpTry(db.Model):
-    """A wrong code, where it came from and whose it was: counted against guessing."""
+    """A try at a code, taken for wrong until it proves right: counted against guessing.
+
+    Written before the code is compared; the right code takes its challenge's tries away again.
+    address: where the try came from, which need not be where the code was asked for.
+    """
 
     __tablename__ = "otp_tries"
     __table_args__ = (
@@ -56,7 +60,8 @@ class OtpTry(db.Model):
         Index("ix_otp_tries_created_at", "created_at"),
     )
 
-    id: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)  # try_...
+    challenge_id: Mapped[str] = mapped_column(ForeignKey("otp_challenges.id"), index=True)
     phone: Mapped[str]
     address: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -72,6 +77,7 @@ class Session(db.Model):
     __table_args__ = (
         CheckConstraint("status IN ('active', 'ended', 'revoked')", name="ck_sessions_status"),
         Index("ix_sessions_customer_id_created_at_id", "customer_id", "created_at", "id"),
+        Index("ix_sessions_expires_at", "expires_at"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)  # ses_...
@@ -89,7 +95,7 @@ class RefreshToken(db.Model):
     """One refresh token of a session, as a hash. The present one has no `replaced_at`.
 
     successor_sealed: the next token, encrypted, so that a client which lost the answer and comes
-    again within 30 s gets the same one.
+    again within 30 s gets the same one; taken away once that next token was used.
     """
 
     __tablename__ = "refresh_tokens"

@@ -7,9 +7,23 @@ from flask import Blueprint, Flask
 from flask_migrate import Migrate
 
 from payments import audit, config, db, drivers, ledger, logs
-from payments.api import callers, docs, etags, health, limits, openapi, problems, requests
+from payments.api import (
+    balance,
+    callers,
+    docs,
+    etags,
+    health,
+    limits,
+    openapi,
+    pay,
+    payments,
+    problems,
+    refunds,
+    requests,
+)
 from payments.api import models as api_models
 from payments.api.bodies import MAX_BODY
+from payments.checkout import invariants as checkout_invariants
 from payments.checkout import models as checkout_models
 from payments.config import Settings, load_settings
 from payments.customers import models as customers_models
@@ -38,6 +52,10 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     health.bp,
     openapi.bp,
     docs.bp,
+    payments.bp,
+    pay.bp,
+    refunds.bp,
+    balance.bp,
 )
 """Every route of the service. Each declares its guard (`api/routing.py`)."""
 
@@ -63,6 +81,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     limits.init_app(app, settings.redis_url)
     etags.init_app(app)
     problems.init_app(app)
+    checkout_invariants.register()
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     return app

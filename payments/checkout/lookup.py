@@ -4,8 +4,6 @@ A payment whose time is over reads as `expired` from that moment on, with the ve
 whether or not the expiry job has recorded it: both answers are the same.
 """
 
-# ruff: noqa: S608 (what is joined into a statement is constants of this file; values are bound)
-
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache

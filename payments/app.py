@@ -8,18 +8,23 @@ from flask_migrate import Migrate
 
 from payments import audit, config, db, drivers, ledger, logs
 from payments.api import (
+    admin,
+    api_keys,
     balance,
     callers,
     docs,
     etags,
     health,
+    internal,
     limits,
+    merchants,
     openapi,
     pay,
     payments,
     problems,
     refunds,
     requests,
+    transfers,
 )
 from payments.api import models as api_models
 from payments.api.bodies import MAX_BODY
@@ -50,12 +55,17 @@ MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
     health.bp,
-    openapi.bp,
-    docs.bp,
+    merchants.bp,
+    api_keys.bp,
     payments.bp,
     pay.bp,
     refunds.bp,
     balance.bp,
+    transfers.bp,
+    internal.bp,
+    admin.bp,
+    openapi.bp,
+    docs.bp,
 )
 """Every route of the service. Each declares its guard (`api/routing.py`)."""
 

@@ -28,5 +28,5 @@ def unseal(sealed: str) -> str:
 
 
 def digest(secret: str) -> str:
-    """SHA-256, in hex, of a secret with at least 128 random bits: a slow hash adds nothing there."""
+    """SHA-256, in hex, of a secret of 128 random bits or more: a slow hash adds nothing there."""
     return hashlib.sha256(secret.encode()).hexdigest()

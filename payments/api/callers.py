@@ -12,10 +12,12 @@ from collections.abc import Callable
 from flask import Flask
 
 from payments import config, logs
-from payments.api import requests
+from payments.api import requests, signatures
 from payments.api.requests import ApiRequest
 from payments.config import NamedSecret
-from payments.errors import PaymentsError, Unauthenticated
+from payments.customers import sessions, tokens
+from payments.errors import KeyRevoked, PaymentsError, Unauthenticated
+from payments.merchants import api_keys
 from payments.origin import Caller, Customer, Operator, SisterService
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ def identify() -> None:
 
 def require_session(customer: Customer) -> None:
     """Raise KeyRevoked when the session behind the access token has ended."""
+    if not sessions.still_stands(customer.session_id):
+        raise KeyRevoked("The session was ended. Sign in with a new code.")
 
 
 def matching(shown: str, entries: tuple[NamedSecret, ...], variable: str) -> NamedSecret | None:
@@ -82,7 +86,9 @@ def _bearer(request: ApiRequest) -> Caller:
     scheme, _, credential = request.environ["HTTP_AUTHORIZATION"].partition(" ")
     if scheme.lower() != "bearer" or not credential:
         raise Unauthenticated("The Authorization header is not `Bearer` and a credential.")
-    raise Unauthenticated("The credential is not one that this service gave.")
+    if credential.startswith(api_keys.PREFIX):
+        return api_keys.authenticate(credential)
+    return tokens.verify(credential, note_place)
 
 
 def _shows_secret(request: ApiRequest) -> bool:
@@ -93,11 +99,13 @@ def _shows_secret(request: ApiRequest) -> bool:
 
 
 def _service(request: ApiRequest) -> Caller:
+    if "HTTP_X_INTERNAL_SIGNATURE" in request.environ:
+        return signatures.verify(request, note_place)
     settings = config.current()
     if settings.internal_require_hmac:
         raise Unauthenticated("The bare secret is not taken here: sign the request (see /docs).")
     shown = request.environ["HTTP_X_INTERNAL_SECRET"]
-    entry = matching(shown, settings.internal_api_secret, "INTERNAL_API_SECRET")
+    entry = matching(shown, settings.internal_api_secret, signatures.VARIABLE)
     if entry is None:
         raise Unauthenticated("The secret in X-Internal-Secret is not known.")
     return SisterService(entry.name)

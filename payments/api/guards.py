@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from payments.api import callers
 from payments.api.requests import ApiRequest
 from payments.errors import (
+    BodyTooLarge,
     Forbidden,
     KeyRevoked,
     PaymentsError,
@@ -86,10 +87,10 @@ customer = Guard("customer", (Customer,), _BEARER, ("access_token",))
 service = Guard(
     "sister service",
     (SisterService,),
-    (Unauthenticated, ReplayedRequest, Forbidden),
+    (Unauthenticated, ReplayedRequest, Forbidden, BodyTooLarge),
     ("internal_secret", "internal_signature"),
 )
-"""A sister service, by secret or by signature."""
+"""A sister service, by secret or by signature; a signed body is measured before it is hashed."""
 
 operator = Guard("operator", (Operator,), (Unauthenticated, Forbidden), ("admin_token",))
 """A person on call."""
@@ -101,9 +102,10 @@ def merchant(scope: str) -> Guard:
     return Guard("merchant", (Merchant,), (*_BEARER, ScopeMissing), ("api_key",), scope)
 
 
-def customer_or_merchant(scope: str) -> Guard:
-    """A signed-in customer, or a merchant's API key with this scope."""
-    _known(scope)
+def customer_or_merchant(scope: str | None) -> Guard:
+    """A signed-in customer, or a merchant's API key with this scope; None: with any."""
+    if scope is not None:
+        _known(scope)
     return Guard(
         "customer or merchant",
         (Customer, Merchant),

@@ -3,8 +3,6 @@
 The true balance is the row's and that of its side rows, in every read. Nothing here moves money.
 """
 
-# ruff: noqa: S608 (what is joined into a statement is constants of this file; values are bound)
-
 from datetime import datetime
 
 from payments import db, ids

@@ -4,8 +4,6 @@ One list: the reconciliation, the metric, the tests and the restore drill all ru
 adds what must be true between its tables and the ledger's, by `register`.
 """
 
-# ruff: noqa: S608 (what is joined into a statement is constants of this file; values are bound)
-
 from dataclasses import dataclass
 from typing import Any
 

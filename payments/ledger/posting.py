@@ -67,9 +67,6 @@ _WHY = Sql(
 _LINES = Sql(
     "SELECT account_id, amount FROM postings WHERE entry_id = :entry_id ORDER BY account_id"
 )
-_LOCK_ENTRY = Sql(
-    "SELECT pg_advisory_xact_lock(hashtextextended(:entry_id, 0))", sqlite="SELECT 1", writes=True
-)
 _REVERSED = Sql("SELECT id FROM entries WHERE kind = 'reversal' AND subject_id = :entry_id")
 
 
@@ -114,7 +111,7 @@ def reverse(entry_id: str) -> Posted:
 
     Raises NotFound, InvalidState when it was reversed before, and what `post` raises.
     """
-    _LOCK_ENTRY.one(entry_id=entry_id)
+    db.one_at_a_time(f"reversal:{entry_id}")
     lines = {row.account_id: -row.amount for row in _LINES.all(entry_id=entry_id)}
     if not lines:
         raise NotFound

@@ -4,8 +4,6 @@ The running balance is a prefix sum in the order in which the lines are shown, s
 agrees with what stands above and below it.
 """
 
-# ruff: noqa: S608 (what is joined into a statement is constants of this file; values are bound)
-
 from collections.abc import Iterator
 from datetime import datetime
 

@@ -1,0 +1,66 @@
+"""`/v1/transfers`: between two customers."""
+
+from typing import Any
+
+from flask import Blueprint
+
+from payments.api import guards, paging
+from payments.api.paging import PageQuery
+from payments.api.routing import route
+from payments.api.schemas.transfers import NewTransfer, TransferObject, Transfers
+from payments.customers import phones
+from payments.errors import InsufficientFunds, NotFound, WalletFrozen
+from payments.origin import Customer
+from payments.transfers import transfers
+from payments.transfers.objects import transfer_object
+
+bp = Blueprint("transfers", __name__)
+
+
+@route(
+    bp,
+    "/v1/transfers",
+    method="POST",
+    caller=guards.customer,
+    body=NewTransfer,
+    answer=TransferObject,
+    status=201,
+    once="required",
+    errors=(InsufficientFunds, WalletFrozen),
+    summary="Send money to a customer",
+)
+def create(caller: Customer, body: NewTransfer) -> dict[str, Any]:
+    """At once, to a phone that has signed in here before."""
+    phone = phones.parse(body.to_phone, pointer="/to_phone")
+    row = transfers.create(caller.id, phone, body.amount, body.currency, body.note)
+    return transfer_object(row)
+
+
+@route(
+    bp,
+    "/v1/transfers",
+    caller=guards.customer,
+    query=PageQuery,
+    answer=Transfers,
+    summary="List what I sent and received",
+)
+def index(caller: Customer, query: PageQuery) -> dict[str, Any]:
+    """Newest first."""
+    return paging.listing(
+        query,
+        lambda limit, before: transfers.of_customer(caller.id, limit, before),
+        transfer_object,
+    )
+
+
+@route(
+    bp,
+    "/v1/transfers/<transfer_id>",
+    caller=guards.customer,
+    answer=TransferObject,
+    errors=(NotFound,),
+    summary="Get a transfer",
+)
+def show(caller: Customer, transfer_id: str) -> dict[str, Any]:
+    """For who sent and who received it."""
+    return transfer_object(transfers.for_customer(caller.id, transfer_id))

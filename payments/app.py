@@ -10,6 +10,7 @@ from payments import audit, config, db, drivers, ledger, logs
 from payments.api import (
     admin,
     api_keys,
+    auth,
     balance,
     callers,
     docs,
@@ -17,6 +18,7 @@ from payments.api import (
     health,
     internal,
     limits,
+    me,
     merchants,
     openapi,
     pay,
@@ -25,6 +27,7 @@ from payments.api import (
     refunds,
     requests,
     transfers,
+    wallets,
 )
 from payments.api import models as api_models
 from payments.api.bodies import MAX_BODY
@@ -55,6 +58,9 @@ MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
     health.bp,
+    auth.bp,
+    me.bp,
+    wallets.bp,
     merchants.bp,
     api_keys.bp,
     payments.bp,

@@ -30,10 +30,8 @@ _INSERT = Sql(
     " expires_at) VALUES (:id, :phone, :address, :code_hash, 'open', 0, :now, :expires_at)"
 )
 _OPEN = f"status = 'open' AND tries < {velocity.TRIES} AND expires_at > :now"
-_PHONE = Sql(f"SELECT phone FROM otp_challenges WHERE id = :id AND {_OPEN}")  # noqa: S608
-_COUNT = Sql(
-    f"UPDATE otp_challenges SET tries = tries + 1 WHERE id = :id AND {_OPEN}"  # noqa: S608
-)
+_PHONE = Sql(f"SELECT phone FROM otp_challenges WHERE id = :id AND {_OPEN}")
+_COUNT = Sql(f"UPDATE otp_challenges SET tries = tries + 1 WHERE id = :id AND {_OPEN}")
 _TRY = Sql(
     "INSERT INTO otp_tries (id, challenge_id, phone, address, created_at)"
     " VALUES (:id, :challenge_id, :phone, :address, :now)"

@@ -55,14 +55,14 @@ _FIELDS = (
     " ELSE status END AS status, user_agent, version, created_at, last_used_at, expires_at,"
     " ended_at"
 )
-_GET = Sql(f"SELECT {_FIELDS} FROM sessions WHERE id = :id")  # noqa: S608
+_GET = Sql(f"SELECT {_FIELDS} FROM sessions WHERE id = :id")
 _STANDS = Sql("SELECT 1 FROM sessions WHERE id = :id AND status = 'active' AND expires_at > :now")
 _FIRST_PAGE = Sql(
-    f"SELECT {_FIELDS} FROM sessions WHERE customer_id = :customer_id"  # noqa: S608
+    f"SELECT {_FIELDS} FROM sessions WHERE customer_id = :customer_id"
     " ORDER BY created_at DESC, id DESC LIMIT :limit"
 )
 _NEXT_PAGE = Sql(
-    f"SELECT {_FIELDS} FROM sessions WHERE customer_id = :customer_id"  # noqa: S608
+    f"SELECT {_FIELDS} FROM sessions WHERE customer_id = :customer_id"
     " AND (created_at, id) < (:before_at, :before_id)"
     " ORDER BY created_at DESC, id DESC LIMIT :limit"
 )

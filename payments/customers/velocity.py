@@ -35,7 +35,7 @@ def _nth_newest(table: str) -> dict[str, Sql]:
     }
     return {
         scope: Sql(
-            f"SELECT created_at FROM {table} WHERE {condition}created_at > :since"  # noqa: S608
+            f"SELECT created_at FROM {table} WHERE {condition}created_at > :since"
             " ORDER BY created_at DESC LIMIT 1 OFFSET :others"
         )
         for scope, condition in conditions.items()

@@ -1,0 +1,186 @@
+"""One attempt: the request, the exchange within one deadline, and how it ended.
+
+It knows no database: what to send comes in, what came back goes out.
+"""
+
+import http.client
+import ssl
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import requests
+from requests import PreparedRequest
+from urllib3.exceptions import HTTPError
+
+from payments import clock
+from payments.webhooks import connections, signing
+from payments.webhooks.connections import Exchange, GuardedAdapter
+from payments.webhooks.faults import AttemptFault, ConnectFault, Deadline
+
+KEPT_BYTES = 2048
+"""How much of an answer is kept with the attempt."""
+READ_BYTES = 65_536
+"""How much of an answer is read at all; past it the connection is given up, not the delivery."""
+MAX_RETRY_AFTER_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What one attempt sends. keys: one, or two while a secret rotates, the current one first."""
+
+    delivery_id: str
+    event_id: str
+    url: str
+    body: bytes
+    keys: Sequence[bytes]
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How an attempt ended. outcome: one of `faults.OUTCOMES`.
+
+    response: the first 2 KiB as text; bytes that are no UTF-8 are replaced. detail: what went
+    wrong, in words. retry_after_s: what the receiver asked for, at most a day. sent_at: aware.
+    """
+
+    outcome: str
+    sent_at: datetime
+    latency_ms: int
+    http_status: int | None = None
+    response: str | None = None
+    detail: str | None = None
+    retry_after_s: float | None = None
+
+
+class Sender:
+    """Sends parcels, from any number of threads, over connections that are kept for reuse.
+
+    timeout_s: the deadline of an exchange, from name lookup to the last byte. allow_private: the
+    guard of `targets` is lifted. ca_file: trusted instead of the usual list.
+    """
+
+    def __init__(
+        self, *, timeout_s: float, allow_private: bool, ca_file: str | None = None
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._allow_private = allow_private
+        self._tls: ssl.SSLContext = connections.tls_context(ca_file)
+        self._adapter = GuardedAdapter()
+
+    def send(self, parcel: Parcel) -> Answer:
+        """Make the attempt. Nothing is raised: every ending is an answer."""
+        sent_at, begun = clock.now(), time.perf_counter()
+        deadline = Deadline(self._timeout_s)
+        found: dict[str, object]
+        try:
+            found = self._attempt(self._prepared(parcel, sent_at), deadline)
+        except AttemptFault as fault:
+            found = {"outcome": fault.outcome, "detail": fault.detail}
+        except (requests.RequestException, HTTPError, http.client.HTTPException, OSError) as fault:
+            found = {"outcome": "connect", "detail": _words(fault)}
+        took_ms = round((time.perf_counter() - begun) * 1000)
+        return Answer(sent_at=sent_at, latency_ms=took_ms, **found)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._adapter.close()
+
+    def _prepared(self, parcel: Parcel, sent_at: datetime) -> PreparedRequest:
+        headers = signing.headers(
+            event_id=parcel.event_id,
+            delivery_id=parcel.delivery_id,
+            attempt=parcel.attempt,
+            keys=parcel.keys,
+            sent_at=sent_at,
+            body=parcel.body,
+        )
+        return requests.Request("POST", parcel.url, headers=headers, data=parcel.body).prepare()
+
+    def _attempt(self, request: PreparedRequest, deadline: Deadline) -> dict[str, object]:
+        """The exchange, a second time where a kept connection had died unheard: that was no try."""
+        exchange = self._exchange(deadline, fresh=False)
+        try:
+            return self._converse(request, exchange)
+        except (requests.RequestException, HTTPError, OSError):
+            if exchange.heard or not exchange.reused:
+                raise
+        return self._converse(request, self._exchange(deadline, fresh=True))
+
+    def _exchange(self, deadline: Deadline, *, fresh: bool) -> Exchange:
+        return Exchange(deadline, allow_private=self._allow_private, tls=self._tls, fresh=fresh)
+
+    def _converse(self, request: PreparedRequest, exchange: Exchange) -> dict[str, object]:
+        token = connections.current.set(exchange)
+        try:
+            # Straight to the transport: a Session would bring cookies, redirects and .netrc.
+            with closing(self._adapter.send(request, stream=True)) as response:
+                kept, whole = _read(response)
+        finally:
+            connections.current.reset(token)
+        if not exchange.head_whole:
+            raise ConnectFault("the connection was closed in the middle of the answer's head")
+        status = response.status_code
+        family = status // 100
+        if family == 2:
+            return {"outcome": "success", "http_status": status, "response": kept}
+        if family not in (3, 4, 5):
+            return {"outcome": "connect", "http_status": status, "detail": "not an HTTP answer"}
+        return {
+            "outcome": f"http_{family}xx",
+            "http_status": status,
+            "response": kept,
+            "detail": None if whole else "the answer was longer than is read",
+            "retry_after_s": retry_after_s(response.headers.get("Retry-After"), clock.now()),
+        }
+
+
+def _read(response: requests.Response) -> tuple[str, bool]:
+    """The first 2 KiB as text, and whether that was read to the end. Raises as reading does."""
+    kept, count = b"", 0
+    while count <= READ_BYTES:
+        chunk = response.raw.read(KEPT_BYTES if count < KEPT_BYTES else READ_BYTES)
+        if not chunk:
+            return _text(kept), True
+        kept = (kept + chunk)[:KEPT_BYTES]
+        count += len(chunk)
+    return _text(kept), False
+
+
+def _text(raw: bytes) -> str:
+    """Text that any database takes: a NUL is replaced as bytes are that are no UTF-8."""
+    return raw.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def retry_after_s(value: str | None, moment: datetime) -> float | None:
+    """What a `Retry-After` asks for, in seconds, at most a day. None for what is not one.
+
+    Source: RFC 9110, 10.2.3: seconds, or an HTTP date.
+    """
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        return min(int(text[:9]), MAX_RETRY_AFTER_S)
+    try:
+        asked = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    asked = asked.replace(tzinfo=UTC) if asked.tzinfo is None else asked
+    return min(max((asked - moment).total_seconds(), 0), MAX_RETRY_AFTER_S)
+
+
+def _words(fault: Exception) -> str:
+    """What broke, without the addresses and objects that a library's text is full of."""
+    inner: BaseException = fault
+    while inner.__cause__ is not None or inner.__context__ is not None:
+        inner = inner.__cause__ or inner.__context__  # type: ignore[assignment]
+    if isinstance(inner, http.client.RemoteDisconnected):
+        return "the connection was closed without an answer"
+    if isinstance(inner, http.client.IncompleteRead):
+        return "the connection was closed in the middle of the answer"
+    if isinstance(inner, http.client.HTTPException):
+        return "the answer is not HTTP"
+    return f"the exchange broke: {getattr(inner, 'strerror', None) or type(inner).__name__}"

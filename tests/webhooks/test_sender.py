@@ -1,0 +1,454 @@
+"""One attempt against real receivers that behave as badly as they can."""
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from standardwebhooks.webhooks import Webhook
+
+from payments.webhooks import connections, names, signing
+from payments.webhooks.names import Place
+from payments.webhooks.sender import Answer, Parcel, Sender, retry_after_s
+from tests import certificates, receivers
+from tests.receivers import Receiver
+
+SECRET = signing.new_secret()
+TIMEOUT_S = 0.6
+SLACK_S = 0.5
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture
+def sender() -> Iterator[Sender]:
+    with contextlib.closing(Sender(timeout_s=TIMEOUT_S, allow_private=True)) as made:
+        yield made
+
+
+def parcel(url: str, body: bytes = b'{"id":"evt_1"}') -> Parcel:
+    return Parcel("dlv_1", "evt_1", url, body, [signing.key_of(SECRET)], 1)
+
+
+def timed(sender: Sender, url: str) -> tuple[Answer, float]:
+    begun = time.monotonic()
+    answer = sender.send(parcel(url))
+    return answer, time.monotonic() - begun
+
+
+def test_what_arrives_is_what_was_signed(sender, receiver):
+    body = '{"name":"Käse 🧀"}'.encode()
+    answer = sender.send(parcel(receiver.url("/hook?x=1"), body))
+    assert (answer.outcome, answer.http_status, answer.detail) == ("success", 200, None)
+    (got,) = receiver.received()
+    assert (got.method, got.path, got.body) == ("POST", "/hook?x=1", body)
+    Webhook(SECRET).verify(got.body, dict(got.headers))
+    assert got.headers["x-delivery-id"] == "dlv_1"
+    assert got.headers["host"] == f"127.0.0.1:{receiver.port}"
+    assert "cookie" not in got.headers
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (200, "success"),
+        (204, "success"),
+        (299, "success"),
+        (301, "http_3xx"),
+        (307, "http_3xx"),
+        (400, "http_4xx"),
+        (410, "http_4xx"),
+        (429, "http_4xx"),
+        (500, "http_5xx"),
+        (503, "http_5xx"),
+        (199, "connect"),
+        (600, "connect"),
+    ],
+)
+def test_the_status_decides(sender, receiver, status, outcome):
+    receiver.script("/hook", receivers.answer(status))
+    answer = sender.send(parcel(receiver.url()))
+    assert (answer.outcome, answer.http_status) == (outcome, status)
+
+
+def test_a_redirect_is_not_followed(sender, receiver):
+    receiver.script("/hook", receivers.redirect(receiver.url("/elsewhere")))
+    assert sender.send(parcel(receiver.url())).outcome == "http_3xx"
+    assert [got.path for got in receiver.received()] == ["/hook"]
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        receivers.hang(),
+        receivers.drip_head(0.05),
+        receivers.drip_body(0.05),
+        receivers.answer(after_s=30),
+    ],
+    ids=["hang", "drip the head", "drip the body", "late"],
+)
+def test_one_deadline_for_the_whole_exchange(sender, receiver, behaviour):
+    receiver.script("/hook", behaviour)
+    answer, took_s = timed(sender, receiver.url())
+    assert answer.outcome == "timeout"
+    assert answer.detail == "no complete answer within 0.6 s"
+    assert TIMEOUT_S <= took_s < TIMEOUT_S + SLACK_S
+    assert TIMEOUT_S * 1000 <= answer.latency_ms < (TIMEOUT_S + SLACK_S) * 1000
+
+
+def test_a_receiver_that_takes_nothing_in_is_late_too(sender):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        begun = time.monotonic()
+        answer = sender.send(parcel(url, b"x" * 50_000_000))
+        assert answer.outcome == "timeout"
+        assert time.monotonic() - begun < TIMEOUT_S + SLACK_S
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "detail"),
+    [
+        (receivers.cut(), "closed in the middle of the answer"),
+        (receivers.cut(b""), "closed without an answer"),
+        (receivers.cut(b"HTTP/1.1 200"), "closed in the middle"),
+        (receivers.cut(b"HTTP/1.1 200 OK\r\nContent-Le"), "closed in the middle"),
+        (receivers.babble(), "not HTTP"),
+        (receivers.babble(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), ""),
+    ],
+    ids=["cut", "mute", "cut status", "cut head", "babble", "bad chunks"],
+)
+def test_a_broken_answer_is_no_success(sender, receiver, behaviour, detail):
+    receiver.script("/hook", behaviour)
+    answer = sender.send(parcel(receiver.url()))
+    assert answer.outcome == "connect"
+    assert detail in answer.detail
+
+
+def test_the_first_2_kib_are_kept_whatever_the_bytes(sender, receiver):
+    receiver.script("/hook", receivers.answer(500, b"a\x00b\xff" + "ä".encode() * 4000))
+    answer = sender.send(parcel(receiver.url()))
+    assert answer.response.startswith("a�b�ääää")
+    assert len(answer.response.encode("utf-8", "replace")) <= 2048 + 8
+    assert "\0" not in answer.response
+
+
+def test_an_endless_answer_is_read_a_little_and_judged_by_its_status(sender, receiver):
+    receiver.script("/hook", receivers.flood(200), receivers.flood(500))
+    answer, took_s = timed(sender, receiver.url())
+    assert (answer.outcome, len(answer.response or "")) == ("success", 2048)
+    assert took_s < TIMEOUT_S
+    answer, took_s = timed(sender, receiver.url())
+    assert (answer.outcome, len(answer.response or "")) == ("http_5xx", 2048)
+
+
+def test_a_connection_is_kept_for_the_next_attempt(sender, receiver, monkeypatch):
+    dialled = count_dials(monkeypatch)
+    for _ in range(5):
+        assert sender.send(parcel(receiver.url())).outcome == "success"
+    assert dialled == [receiver.port]
+
+
+def test_a_kept_connection_that_died_is_no_failed_attempt(sender, monkeypatch):
+    """The receiver closes idle connections, just when the next request is on its way."""
+    served = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(2):
+                connection, _peer = listener.accept()
+                with connection:
+                    take_request(connection)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                    served.set()
+                    take_request(connection)  # the next one: no answer, and closed
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        dialled = count_dials(monkeypatch)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        assert sender.send(parcel(url)).outcome == "success"
+        assert served.wait(5)
+        assert sender.send(parcel(url)).outcome == "success"
+        assert len(dialled) == 2
+        sender.close()
+        thread.join()
+
+
+def test_an_answer_that_breaks_off_is_a_failed_attempt_on_a_kept_connection_too(sender, receiver):
+    receiver.script("/hook", receivers.answer(), receivers.cut(), receivers.answer())
+    assert sender.send(parcel(receiver.url())).outcome == "success"
+    assert sender.send(parcel(receiver.url())).outcome == "connect"
+    assert len(receiver.received()) == 2
+
+
+def test_two_threads_meet_the_other_ways_a_kept_connection_is_used(sender, receiver):
+    """A fresh exchange closes the connection it is given, and dials anew."""
+    assert sender.send(parcel(receiver.url())).outcome == "success"
+    request = sender._prepared(parcel(receiver.url()), datetime.now(UTC))
+    exchange = sender._exchange(connections.Deadline(5), fresh=True)
+    assert sender._converse(request, exchange)["outcome"] == "success"
+    assert not exchange.reused
+
+
+def test_nobody_listens(sender, unused_port):
+    answer = sender.send(parcel(f"http://127.0.0.1:{unused_port}/"))
+    assert (answer.outcome, answer.http_status) == ("connect", None)
+    assert "refused" in answer.detail
+
+
+def test_a_name_that_does_not_resolve(sender):
+    answer = sender.send(parcel("http://nowhere.invalid/"))
+    assert answer.outcome == "dns"
+
+
+def test_a_lookup_that_hangs_ends_at_the_deadline(sender, monkeypatch):
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(30) and [])
+    answer, took_s = timed(sender, "http://slow.example/")
+    assert answer.outcome == "dns"
+    assert took_s < TIMEOUT_S + SLACK_S
+    over.set()
+
+
+def test_environment_proxies_are_not_used(sender, receiver, monkeypatch, unused_port):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{unused_port}")
+    assert sender.send(parcel(receiver.url())).outcome == "success"
+
+
+class TestGuard:
+    """In production: what the name resolves to now, not what it was when the URL was saved."""
+
+    @pytest.fixture
+    def guarded(self) -> Iterator[Sender]:
+        with contextlib.closing(Sender(timeout_s=TIMEOUT_S, allow_private=False)) as made:
+            yield made
+
+    @pytest.mark.parametrize(
+        "host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0x7f.1"]
+    )
+    def test_nothing_is_sent_inside(self, guarded, receiver, host):
+        answer = guarded.send(parcel(f"http://{host}:{receiver.port}/hook"))
+        assert answer.outcome == "blocked"
+        assert "not a public address" in answer.detail
+        assert receiver.received() == []
+
+    def test_one_private_address_among_public_ones_is_enough(self, guarded, monkeypatch):
+        places = [place("1.1.1.1", 443), place("10.0.0.1", 443)]
+        monkeypatch.setattr(names, "lookup", lambda *_: places)
+        assert guarded.send(parcel("https://shop.example/")).outcome == "blocked"
+
+    def test_the_connection_goes_to_the_address_that_was_judged(
+        self, guarded, receiver, monkeypatch
+    ):
+        """The resolver changes its mind between the check and the connect: it is not asked."""
+        asked = []
+
+        def lookup(host, port, _deadline):
+            asked.append(host)
+            return [place("192.0.3.77", receiver.port)]
+
+        connected = []
+
+        def connect(sock, sockaddr):
+            connected.append(sockaddr)
+            sock.real_connect(("127.0.0.1", receiver.port))
+
+        monkeypatch.setattr(names, "lookup", lookup)
+        monkeypatch.setattr(
+            connections._Timed, "real_connect", socket.socket.connect, raising=False
+        )
+        monkeypatch.setattr(connections._Timed, "connect", connect, raising=False)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("asked again"))
+        answer = guarded.send(parcel(f"http://shop.example:{receiver.port}/hook"))
+        assert answer.outcome == "success"
+        assert asked == ["shop.example"]
+        assert connected == [("192.0.3.77", receiver.port)]
+        (got,) = receiver.received()
+        assert got.headers["host"] == f"shop.example:{receiver.port}"
+
+
+class TestSeveralPlaces:
+    """A name may stand for several addresses; one that answers is enough."""
+
+    def test_the_next_one_is_tried(self, sender, receiver, monkeypatch, unused_port):
+        places = [place("127.0.0.1", unused_port), place("127.0.0.1", receiver.port)]
+        monkeypatch.setattr(names, "lookup", lambda *_: places)
+        assert sender.send(parcel("http://shop.example/hook")).outcome == "success"
+
+    def test_one_that_swallows_packets_takes_its_share_of_the_time(
+        self, sender, receiver, monkeypatch
+    ):
+        with full_backlog() as deaf:
+            places = [place("127.0.0.1", deaf), place("127.0.0.1", receiver.port)]
+            monkeypatch.setattr(names, "lookup", lambda *_: places)
+            answer, took_s = timed(sender, "http://shop.example/hook")
+            assert answer.outcome == "success"
+            assert TIMEOUT_S / 2 <= took_s < TIMEOUT_S
+            monkeypatch.setattr(names, "lookup", lambda *_: places[:1])
+            answer, took_s = timed(sender, "http://other.example/hook")
+            assert answer.outcome == "timeout"
+            assert took_s < TIMEOUT_S + SLACK_S
+
+
+class TestTls:
+    def test_the_name_and_the_certificate_are_verified(self, tmp_path):
+        made = certificates.make(tmp_path)
+        with Receiver(tls=made.server) as receiver, trusting(made) as sender:
+            for _ in range(2):
+                assert sender.send(parcel(receiver.url())).outcome == "success"
+            named = receiver.url().replace("127.0.0.1", "localhost")
+            assert sender.send(parcel(named)).outcome == "success"
+            assert len(receiver.received()) == 3
+
+    def test_a_certificate_for_another_name(self, tmp_path):
+        made = certificates.make(tmp_path, address="192.0.2.1", names=("other.example",))
+        with Receiver(tls=made.server) as receiver, trusting(made) as sender:
+            answer = sender.send(parcel(receiver.url()))
+            assert answer.outcome == "tls"
+            assert "certificate does not hold" in str(answer.detail)
+            assert receiver.received() == []
+
+    def test_a_certificate_that_nobody_vouches_for(self, tmp_path, sender):
+        made = certificates.make(tmp_path)
+        with Receiver(tls=made.server) as receiver:
+            assert sender.send(parcel(receiver.url())).outcome == "tls"
+
+    def test_one_that_has_expired(self, tmp_path):
+        made = certificates.make(tmp_path, valid_for=timedelta(days=-1))
+        with Receiver(tls=made.server) as receiver, trusting(made) as sender:
+            answer = sender.send(parcel(receiver.url()))
+            assert (answer.outcome, "expired" in str(answer.detail)) == ("tls", True)
+
+    def test_a_server_without_tls(self, sender, receiver):
+        answer = sender.send(parcel(receiver.url().replace("http:", "https:")))
+        assert answer.outcome == "tls"
+        assert answer.detail.startswith("no TLS session: ")
+
+    def test_a_server_that_hangs_up_in_the_handshake(self, sender):
+        for leave in (socket.socket.close, reset):
+            with once(leave) as port:
+                answer = sender.send(parcel(f"https://127.0.0.1:{port}/"))
+                assert (answer.outcome, answer.detail[:16]) == ("tls", "no TLS session: ")
+
+    def test_a_handshake_that_hangs_ends_at_the_deadline(self, sender):
+        with full_backlog(backlog=8, fill=0) as port:
+            answer, took_s = timed(sender, f"https://127.0.0.1:{port}/")
+            assert answer.outcome == "timeout"
+            assert took_s < TIMEOUT_S + SLACK_S
+
+    def test_one_deadline_over_tls_too(self, tmp_path):
+        made = certificates.make(tmp_path)
+        with Receiver(tls=made.server) as receiver, trusting(made) as sender:
+            receiver.script("/hook", receivers.drip_body(0.05))
+            answer, took_s = timed(sender, receiver.url())
+            assert answer.outcome == "timeout"
+            assert took_s < TIMEOUT_S + SLACK_S
+
+
+MOMENT = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("1.5", None),
+        ("²", None),
+        ("0", 0),
+        (" 120 ", 120),
+        ("99999999999999999999", 86_400),
+        ("Sun, 01 Mar 2026 09:02:00 GMT", 120),
+        ("Sun, 01 Mar 2026 09:02:00 -0000", 120),
+        ("Sun, 01 Mar 2026 08:00:00 GMT", 0),
+        ("Sun, 01 Mar 2099 08:00:00 GMT", 86_400),
+        ("Sun, 99 Mar 2026 09:02:00 GMT", None),
+    ],
+)
+def test_retry_after(value, seconds):
+    assert retry_after_s(value, MOMENT) == seconds
+
+
+def test_what_the_receiver_asks_for_comes_with_the_answer(sender, receiver):
+    receiver.script("/hook", receivers.answer(429, retry_after=7))
+    assert sender.send(parcel(receiver.url())).retry_after_s == 7
+
+
+def place(address: str, port: int) -> Place:
+    return Place(socket.AF_INET, (address, port))
+
+
+def count_dials(monkeypatch) -> list[int]:
+    dialled: list[int] = []
+    real = connections.dial
+
+    def dial(host, port):
+        dialled.append(port)
+        return real(host, port)
+
+    monkeypatch.setattr(connections, "dial", dial)
+    return dialled
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def trusting(made: certificates.Certificate) -> Iterator[Sender]:
+    sender = Sender(timeout_s=TIMEOUT_S, allow_private=True, ca_file=str(made.authority))
+    with contextlib.closing(sender):
+        yield sender
+
+
+def take_request(connection: socket.socket) -> None:
+    """Read until the body of `parcel` has come, or the other side hangs up."""
+    got = b""
+    while not got.endswith(b'{"id":"evt_1"}') and (more := connection.recv(65_536)):
+        got += more
+
+
+def reset(connection: socket.socket) -> None:
+    """Hang up with a reset instead of an orderly end."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@contextlib.contextmanager
+def once(behave) -> Iterator[int]:
+    """A server that treats one connection so; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=lambda: behave(listener.accept()[0]))
+        thread.start()
+        yield int(listener.getsockname()[1])
+        thread.join()
+
+
+@contextlib.contextmanager
+def full_backlog(backlog: int = 0, fill: int = 3) -> Iterator[int]:
+    """A port whose queue of connections is full: packets to it are swallowed."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(backlog)
+        port = int(listener.getsockname()[1])
+        for _ in range(fill):
+            probe = stack.enter_context(socket.socket())
+            probe.setblocking(False)
+            probe.connect_ex(("127.0.0.1", port))
+        time.sleep(0.05)
+        yield port

@@ -214,3 +214,10 @@ class GuardedAdapter(HTTPAdapter):
     def __init__(self) -> None:
         super().__init__(pool_connections=HOSTS_KEPT, pool_maxsize=KEPT_PER_HOST)
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+
+    def close(self) -> None:
+        """Close what is kept, now: urllib3 leaves that to the garbage collector."""
+        pools = self.poolmanager.pools
+        for key in pools.keys():
+            pools[key].close()
+        super().close()

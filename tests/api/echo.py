@@ -178,3 +178,18 @@ def undeclared() -> Blueprint:
         return {}
 
     return bp
+
+
+def namesake() -> Blueprint:
+    """A route whose body is called as another's."""
+    bp = Blueprint("namesake", __name__)
+    other = type("ThingIn", (Body,), {"__doc__": "Another.", "__module__": "elsewhere"})
+
+    @route(
+        bp, "/v1/namesake", method="POST", caller=guards.anyone, body=other, answer=Thing,
+        summary="Takes a namesake",
+    )  # fmt: skip
+    def take(body: Body) -> dict:
+        return {"id": "x", "amount": 1}
+
+    return bp

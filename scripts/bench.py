@@ -1,0 +1,31 @@
+"""Speed as ratios to plain baselines, all taken in one run; writes bench.json.
+
+It starts servers of its own, with fsync and synchronous_commit on. Ratios are what to keep: single
+figures say more of the machine than of the service.
+"""
+
+import argparse
+import sys
+
+import _root
+from tests.bench import checkout, ratios
+
+FINE, FAILED = 0, 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit 0: every goal was reached. 1: one was not."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each figure (5)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of a round (5)")
+    args = parser.parse_args(argv)
+    print("Payments: pgbench, then confirms by 8 clients, in turns")
+    found = checkout.measure(args.rounds, args.seconds, print)
+    for ratio in found:
+        print(ratio.line())
+    ratios.write(_root.ROOT / "bench.json", found)
+    return FINE if all(ratio.reached for ratio in found) else FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -334,7 +334,7 @@ class TestTls:
         assert answer.detail.startswith("no TLS session: ")
 
     def test_a_server_that_hangs_up_in_the_handshake(self, sender):
-        for leave in (socket.socket.close, reset):
+        for leave in (bow_out, reset):
             with once(leave) as port:
                 answer = sender.send(parcel(f"https://127.0.0.1:{port}/"))
                 assert (answer.outcome, answer.detail[:16]) == ("tls", "no TLS session: ")
@@ -422,8 +422,15 @@ def take_request(connection: socket.socket) -> None:
         got += more
 
 
+def bow_out(connection: socket.socket) -> None:
+    """Hang up in an orderly way, once the other side has spoken."""
+    connection.recv(65_536)
+    connection.close()
+
+
 def reset(connection: socket.socket) -> None:
-    """Hang up with a reset instead of an orderly end."""
+    """Hang up with a reset instead, once the other side has spoken."""
+    connection.recv(1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 

@@ -195,6 +195,7 @@ def test_lookups_are_bounded(monkeypatch, database_kind):
     with pytest.raises(NameFault, match="at once"):
         names.lookup("other.example", 443, Deadline(0.1))
     over.set()
+    assert names._slots.acquire(timeout=5), "the slot of a lookup that ended is free again"
 
 
 def test_no_time_left_is_a_fault_of_the_name(database_kind):

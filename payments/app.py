@@ -39,6 +39,7 @@ from payments.db import Store
 from payments.events import models as events_models
 from payments.merchants import models as merchants_models
 from payments.operations import models as operations_models
+from payments.transfers import invariants as transfers_invariants
 from payments.transfers import models as transfers_models
 
 TABLES = (
@@ -98,6 +99,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     etags.init_app(app)
     problems.init_app(app)
     checkout_invariants.register()
+    transfers_invariants.register()
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     return app

@@ -27,7 +27,7 @@ bp = Blueprint("admin", __name__)
     audit="merchant.approve",
     summary="Approve a merchant",
 )
-def approve(merchant_id: str) -> dict[str, Any]:
+def approve(merchant_id: str, body: Empty) -> dict[str, Any]:
     """`pending` to `approved`. Stands in the audit trail, refused calls too."""
     return merchant_object(applications.approve(merchant_id))
 
@@ -44,7 +44,7 @@ def approve(merchant_id: str) -> dict[str, Any]:
     audit="merchant.suspend",
     summary="Suspend a merchant",
 )
-def suspend(merchant_id: str) -> dict[str, Any]:
+def suspend(merchant_id: str, body: Empty) -> dict[str, Any]:
     """`approved` to `suspended`: no new payment; it may still capture, cancel and refund."""
     return merchant_object(applications.suspend(merchant_id))
 
@@ -61,6 +61,6 @@ def suspend(merchant_id: str) -> dict[str, Any]:
     audit="merchant.unsuspend",
     summary="Let a suspended merchant go on",
 )
-def unsuspend(merchant_id: str) -> dict[str, Any]:
+def unsuspend(merchant_id: str, body: Empty) -> dict[str, Any]:
     """`suspended` to `approved`."""
     return merchant_object(applications.unsuspend(merchant_id))

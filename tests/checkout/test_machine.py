@@ -1,5 +1,6 @@
 """Ledger and payments against a model: any order of steps, on both databases."""
 
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -16,11 +17,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from payments import ids
 from payments.checkout import expiry, lookup
 from payments.errors import PaymentsError
-from payments.ledger import accounts, folding, posting
+from payments.ledger import accounts, folding
 from payments.merchants import applications
+from payments.transfers import transfers
 from tests.checkout import world
 from tests.checkout.model import FEE_BPS, FEE_FIXED, Asked, Model, Refusal
 
@@ -62,19 +63,13 @@ class Shopping(RuleBasedStateMachine):
 
     @rule(giver=people, step=st.integers(1, 2), amount=AMOUNTS)
     def transfer(self, giver: int, step: int, amount: int) -> None:
-        one, other = self.person[giver], self.person[(giver + step) % 3]
+        taker = (giver + step) % 3
+        one, other = self.person[giver], self.person[taker]
         for person in (one, other):
             self.model.deposit((person, "EUR"), 0)
         refusal = self.model.transfer((one, "EUR"), (other, "EUR"), amount)
-
-        def moved() -> None:
-            lines = {
-                accounts.open_account(one, "customer", "EUR"): -amount,
-                accounts.open_account(other, "customer", "EUR"): amount,
-            }
-            posting.post("transfer", ids.new("trf"), lines)
-
-        self._same(refusal, lambda: world.did(moved))
+        sent = functools.partial(transfers.create, one, self.phone[taker], amount, "EUR")
+        self._same(refusal, lambda: world.did(sent))
 
     @rule(
         target=asked,

@@ -12,6 +12,7 @@ from payments.customers import profiles
 from payments.db import Row, Sql
 from payments.ledger import accounts, invariants, posting
 from payments.merchants import applications
+from payments.transfers import deposits
 
 T = TypeVar("T")
 
@@ -37,9 +38,7 @@ def customer(phone: str = "+4915112345678", has: int = 0, currency: str = "EUR")
     def made() -> str:
         found = profiles.get_or_create(phone)
         if has:
-            wallet = accounts.open_account(found.id, "customer", currency)
-            outside = accounts.ensure_system("external:bank", currency)
-            posting.post("deposit", ids.new("dep"), {outside: -has, wallet: has})
+            deposits.create("bank", phone, has, currency, ids.new("dep"))
         return str(found.id)
 
     return did(made)
@@ -55,6 +54,22 @@ def merchant(owner_phone: str = "+4915198765432", name: str = "Corner shop") -> 
         return str(applied.id)
 
     return did(made)
+
+
+def applied(owner_phone: str) -> str:
+    """The id of a merchant whose application waits, where nobody is approved at once."""
+    return did(lambda: str(applications.apply(profiles.get_or_create(owner_phone).id, "New").id))
+
+
+def leaves(merchant_id: str, amount: int) -> None:
+    """Money leaves the merchant's account, as by a payout."""
+
+    def moved() -> None:
+        outside = accounts.ensure_system("external:bank", "EUR")
+        own = applications.account_of(merchant_id, "EUR")
+        posting.post("payout", ids.new("out"), {own: -amount, outside: amount})
+
+    did(moved)
 
 
 def suspend(merchant_id: str) -> None:

@@ -110,7 +110,7 @@ def show(caller: Customer | Merchant, payment_id: str) -> dict[str, Any]:
     errors=(NotFound, InvalidState, InsufficientFunds, WalletFrozen, MerchantSuspended),
     summary="Pay a payment",
 )
-def confirm(caller: Customer, payment_id: str) -> dict[str, Any]:
+def confirm(caller: Customer, payment_id: str, body: Empty) -> dict[str, Any]:
     """From the customer's wallet: `pending` to `succeeded`, or to `authorized` (manual capture)."""
     return customer_view(payments.confirm(payment_id, caller.id), caller.id)
 
@@ -126,7 +126,7 @@ def confirm(caller: Customer, payment_id: str) -> dict[str, Any]:
     errors=(NotFound, InvalidState),
     summary="Refuse to pay a payment",
 )
-def decline(caller: Customer, payment_id: str) -> dict[str, Any]:
+def decline(caller: Customer, payment_id: str, body: Empty) -> dict[str, Any]:
     """By its customer: `pending` to `declined`."""
     return customer_view(payments.decline(payment_id, caller.id), caller.id)
 
@@ -158,7 +158,7 @@ def capture(caller: Merchant, payment_id: str, body: Capture) -> dict[str, Any]:
     errors=(NotFound, InvalidState),
     summary="Cancel a payment",
 )
-def cancel(caller: Merchant, payment_id: str) -> dict[str, Any]:
+def cancel(caller: Merchant, payment_id: str, body: Empty) -> dict[str, Any]:
     """Before the money moved: `pending` or `authorized` to `canceled`; what is held goes back."""
     return payment_object(payments.cancel(payment_id, caller.id))
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 
 from tests import databases
-from tests.checkout import world
+from tests.checkout import callers, world
+from tests.checkout.callers import Caller
 
 
 @pytest.fixture
@@ -46,3 +48,21 @@ def postgres_shop(postgres_app: Flask) -> str:
 def postgres_payer(postgres_app: Flask) -> str:
     """A customer with 100.00 EUR, on Postgres."""
     return world.customer(has=100_00)
+
+
+@pytest.fixture
+def merchant(client: FlaskClient, shop: str) -> Caller:
+    """The shop, by a key with all scopes."""
+    return callers.with_key(client, shop)
+
+
+@pytest.fixture
+def customer(client: FlaskClient, payer: str) -> Caller:
+    """The payer, signed in."""
+    return callers.signed_in(client, payer)
+
+
+@pytest.fixture
+def other(client: FlaskClient, stranger: str) -> Caller:
+    """The stranger, signed in."""
+    return callers.signed_in(client, stranger)

@@ -331,6 +331,12 @@ TABLES = (
         status="succeeded",
         checks={"amount_positive": "amount > 0"},
         indexes=["recipient_id created_at id", "sender_id created_at id"],
+        partial={
+            "ix_transfers_service_created_at_id": (
+                "service created_at id",
+                "service IS NOT NULL",
+            ),
+        },
     ),
     Table(
         "deposits",
@@ -344,7 +350,7 @@ TABLES = (
         refers={"account_id": "accounts", "customer_id": "customers"},
         status="succeeded",
         checks={"amount_positive": "amount > 0"},
-        indexes=["customer_id created_at id"],
+        indexes=["customer_id created_at id", "service created_at id"],
     ),
     Table(
         "events",

@@ -6,19 +6,20 @@ from flask import Blueprint
 
 from payments.api import guards, paging
 from payments.api.routing import Answer, route
-from payments.api.schemas.transfers import (
+from payments.api.schemas.internal import (
     DepositObject,
     Deposits,
     DepositsQuery,
     NewDeposit,
     NewServiceTransfer,
+    ServiceTransfers,
     ServiceTransfersQuery,
     ServiceWallets,
-    TransferObject,
-    Transfers,
-    WalletsQuery,
+    ServiceWalletsQuery,
 )
-from payments.customers import phones, profiles, wallets
+from payments.api.schemas.transfers import TransferObject
+from payments.api.wallets import wallet_object, wallet_page
+from payments.customers import phones, profiles
 from payments.errors import InsufficientFunds, NotFound, ReferenceConflict, WalletFrozen
 from payments.origin import SisterService
 from payments.transfers import deposits, transfers
@@ -119,7 +120,7 @@ def transfer(caller: SisterService, body: NewServiceTransfer) -> Answer:
     "/internal/transfers",
     caller=guards.service,
     query=ServiceTransfersQuery,
-    answer=Transfers,
+    answer=ServiceTransfers,
     summary="List transfers asked for by the service",
 )
 def list_transfers(caller: SisterService, query: ServiceTransfersQuery) -> dict[str, Any]:
@@ -148,28 +149,17 @@ def show_transfer(caller: SisterService, transfer_id: str) -> dict[str, Any]:
     bp,
     "/internal/wallets",
     caller=guards.service,
-    query=WalletsQuery,
+    query=ServiceWalletsQuery,
     answer=ServiceWallets,
     summary="Look up the wallets of a phone",
 )
-def list_wallets(query: WalletsQuery) -> dict[str, Any]:
+def list_wallets(query: ServiceWalletsQuery) -> dict[str, Any]:
     """All of that customer's, the default currency's first; an empty list when nobody has the
     phone.
     """
     customer = profiles.find_by_phone(phones.parse(query.phone))
-    rows = [] if customer is None else wallets.of_customer(customer.id)
-    return {
-        "data": [
-            {
-                "object": "wallet",
-                "id": row.id,
-                "customer": row.owner_id,
-                "currency": row.currency,
-                "balance": row.balance,
-                "held": row.held,
-                "available": row.available,
-            }
-            for row in rows
-        ],
-        "next_cursor": None,
-    }
+    return paging.listing(
+        query,
+        lambda limit, before: [] if customer is None else wallet_page(customer.id, limit, before),
+        lambda row: wallet_object(row) | {"customer": row.owner_id},
+    )

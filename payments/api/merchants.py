@@ -4,11 +4,13 @@ from typing import Any
 
 from flask import Blueprint
 
-from payments.api import guards
+from payments.api import guards, paging
+from payments.api.paging import PageQuery
 from payments.api.routing import route
 from payments.api.schemas.merchants import (
     MerchantChange,
     MerchantObject,
+    Merchants,
     NewMerchant,
     WhichMerchant,
 )
@@ -34,6 +36,35 @@ bp = Blueprint("merchants", __name__)
 def apply(caller: Customer, body: NewMerchant) -> dict[str, Any]:
     """The caller owns the merchant. An operator approves it, unless approval is automatic."""
     return merchant_object(applications.apply(caller.id, body.name))
+
+
+@route(
+    bp,
+    "/v1/merchants",
+    caller=guards.customer,
+    query=PageQuery,
+    answer=Merchants,
+    summary="List my merchants",
+)
+def index(caller: Customer, query: PageQuery) -> dict[str, Any]:
+    """Those that the caller owns, newest first."""
+    return paging.listing(
+        query,
+        lambda limit, before: applications.page_owned_by(caller.id, limit, before),
+        merchant_object,
+    )
+
+
+@route(
+    bp,
+    "/v1/merchants/<merchant_id>",
+    caller=guards.customer_or_merchant(None),
+    answer=MerchantObject,
+    summary="Get a merchant by id",
+)
+def show_one(caller: Customer | Merchant, merchant_id: str) -> dict[str, Any]:
+    """One that the caller owns, or the key's own."""
+    return merchant_object(applications.get(which(caller, merchant_id)))
 
 
 @route(

@@ -7,12 +7,12 @@ from flask import Blueprint
 from payments.api import guards, paging
 from payments.api.paging import PageQuery
 from payments.api.routing import route
-from payments.api.schemas.transfers import NewTransfer, TransferObject, Transfers
+from payments.api.schemas.transfers import CustomerTransfer, CustomerTransfers, NewTransfer
 from payments.customers import phones
 from payments.errors import InsufficientFunds, NotFound, WalletFrozen
 from payments.origin import Customer
 from payments.transfers import transfers
-from payments.transfers.objects import transfer_object
+from payments.transfers.objects import customer_view
 
 bp = Blueprint("transfers", __name__)
 
@@ -23,17 +23,19 @@ bp = Blueprint("transfers", __name__)
     method="POST",
     caller=guards.customer,
     body=NewTransfer,
-    answer=TransferObject,
+    answer=CustomerTransfer,
     status=201,
     once="required",
     errors=(InsufficientFunds, WalletFrozen),
     summary="Send money to a customer",
 )
 def create(caller: Customer, body: NewTransfer) -> dict[str, Any]:
-    """At once, to a phone that has signed in here before."""
+    """At once, to a phone that is known here; to any other it is a 422. The recipient sees the
+    sender's phone, and gets a wallet in the currency if they have none.
+    """
     phone = phones.parse(body.to_phone, pointer="/to_phone")
     row = transfers.create(caller.id, phone, body.amount, body.currency, body.note)
-    return transfer_object(row)
+    return customer_view(row, caller.id)
 
 
 @route(
@@ -41,15 +43,15 @@ def create(caller: Customer, body: NewTransfer) -> dict[str, Any]:
     "/v1/transfers",
     caller=guards.customer,
     query=PageQuery,
-    answer=Transfers,
+    answer=CustomerTransfers,
     summary="List what I sent and received",
 )
 def index(caller: Customer, query: PageQuery) -> dict[str, Any]:
-    """Newest first."""
+    """Newest first; `direction` says which way."""
     return paging.listing(
         query,
         lambda limit, before: transfers.of_customer(caller.id, limit, before),
-        transfer_object,
+        lambda row: customer_view(row, caller.id),
     )
 
 
@@ -57,10 +59,10 @@ def index(caller: Customer, query: PageQuery) -> dict[str, Any]:
     bp,
     "/v1/transfers/<transfer_id>",
     caller=guards.customer,
-    answer=TransferObject,
+    answer=CustomerTransfer,
     errors=(NotFound,),
     summary="Get a transfer",
 )
 def show(caller: Customer, transfer_id: str) -> dict[str, Any]:
     """For who sent and who received it."""
-    return transfer_object(transfers.for_customer(caller.id, transfer_id))
+    return customer_view(transfers.for_customer(caller.id, transfer_id), caller.id)

@@ -48,12 +48,17 @@ COLUMNS = (
 )
 def index(caller: Customer, query: PageQuery) -> dict[str, Any]:
     """The customer's wallets: the default currency's first, then the newest."""
-    return paging.listing(query, lambda limit, before: _page(caller, limit, before), _wallet)
+    return paging.listing(
+        query, lambda limit, before: wallet_page(caller.id, limit, before), wallet_object
+    )
 
 
-def _page(caller: Customer, limit: int, before: Before | None) -> list[Row]:
-    """What follows that wallet: there are few, and the first one is out of the order of time."""
-    rows = wallets.of_customer(caller.id)
+def wallet_page(customer_id: str, limit: int, before: Before | None) -> list[Row]:
+    """What follows that wallet: there are few, and the first one is out of the order of time.
+
+    Raises InvalidCursor for a wallet that is not there.
+    """
+    rows = wallets.of_customer(customer_id)
     if before is None:
         return rows[:limit]
     place = next((place for place, row in enumerate(rows) if row.id == before[1]), None)
@@ -79,7 +84,7 @@ def create(caller: Customer, body: NewWallet) -> Answer:
     was there, so asking twice does no harm.
     """
     row, opened = wallets.open_wallet(caller.id, body.currency)
-    return Answer(_wallet(row), status=201 if opened else 200)
+    return Answer(wallet_object(row), status=201 if opened else 200)
 
 
 @route(
@@ -95,9 +100,9 @@ def show(caller: Customer, wallet_id: str, query: WalletQuery) -> dict[str, Any]
     """Its balance now, or with `?at=` as it was: then `at` and `provisional` are there as well."""
     row = wallets.own(caller.id, wallet_id)
     if query.at is None:
-        return _wallet(row)
+        return wallet_object(row)
     then, provisional = wallets.balance_at(wallet_id, query.at)
-    return _wallet(row) | {
+    return wallet_object(row) | {
         "balance": then.balance,
         "held": then.held,
         "available": then.balance - then.held,
@@ -160,7 +165,8 @@ def _line(row: Row, currency: str) -> dict[str, Any]:
     }
 
 
-def _wallet(row: Row) -> dict[str, Any]:
+def wallet_object(row: Row) -> dict[str, Any]:
+    """A wallet as its customer and sister services see it. Amounts in minor units."""
     return {
         "object": "wallet",
         "id": row.id,

@@ -1,19 +1,30 @@
 """API keys: 256 random bits, shown once, kept as a hash; several at a time, each with its scopes.
 
 A rotation needs no pause: make the next key, move over, revoke the old one, at once or after a
-time that both work.
+time that both work. Who made and who ended a key stands in the audit trail.
 """
 
 import hmac
-import json
+import logging
 import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
-from payments import clock, db, ids, sealing
+from payments import audit, clock, config, db, ids, origin, sealing
 from payments.db import Row, Sql
-from payments.errors import KeyRevoked, NotFound, ScopeMissing, TokenExpired, Unauthenticated
+from payments.errors import (
+    Busy,
+    Fault,
+    InvalidRequest,
+    KeyRevoked,
+    NotFound,
+    ScopeMissing,
+    TokenExpired,
+    Unauthenticated,
+)
 from payments.origin import Merchant
+
+log = logging.getLogger(__name__)
 
 PREFIX = "sk_"
 NOTE_EVERY = timedelta(minutes=1)
@@ -29,15 +40,26 @@ _INSERT = Sql(
     " NULL, NULL)"
     f" RETURNING {_FIELDS}"
 )
-_BY_HASH = Sql(
-    f"SELECT {_FIELDS}, secret_hash, CASE WHEN revoked_at <= :now THEN 'revoked'"
-    " WHEN expires_at <= :now THEN 'expired' ELSE 'active' END AS status,"
-    " CASE WHEN last_used_at IS NULL OR last_used_at < :stale THEN 1 ELSE 0 END AS stale"
+_BY_HASH_AT = (
+    f"SELECT {_FIELDS}, secret_hash, CASE WHEN revoked_at <= {{now}} THEN 'revoked'"
+    " WHEN expires_at <= {now} THEN 'expired' ELSE 'active' END AS status,"
+    " CASE WHEN last_used_at > {stale} THEN 0 ELSE 1 END AS stale"
     " FROM api_keys WHERE secret_hash = :secret_hash"
+)
+# The database's own clock, which is not asked for in a round trip of its own.
+_BY_HASH = Sql(
+    _BY_HASH_AT.format(now="now()", stale="now() - interval '1 minute'"),
+    sqlite=_BY_HASH_AT.format(now=":present", stale=":stale"),
 )
 _NOTE_USE = Sql(
     "UPDATE api_keys SET last_used_at = :now"
     " WHERE id = :id AND (last_used_at IS NULL OR last_used_at < :stale)"
+)
+# Locked, so that it can't be revoked while it makes another.
+_MAKER = Sql(
+    "SELECT scopes, expires_at, revoked_at FROM api_keys WHERE id = :id"
+    " AND (revoked_at IS NULL OR revoked_at > :now)"
+    " AND (expires_at IS NULL OR expires_at > :now) FOR NO KEY UPDATE"
 )
 _GET = Sql(f"SELECT {_FIELDS} FROM api_keys WHERE id = :id AND merchant_id = :merchant_id")
 _ANY = Sql(f"SELECT {_FIELDS} FROM api_keys WHERE id = :id")
@@ -50,11 +72,10 @@ _NEXT_PAGE = Sql(
     " AND (created_at, id) < (:before_at, :before_id)"
     " ORDER BY created_at DESC, id DESC LIMIT :limit"
 )
-# A later end never replaces an earlier one: a revocation is not taken back.
 _REVOKE = Sql(
-    "UPDATE api_keys SET revoked_at = CASE WHEN revoked_at IS NULL OR revoked_at > :at THEN :at"
-    " ELSE revoked_at END, version = version + 1"
-    f" WHERE id = :id AND merchant_id = :merchant_id RETURNING {_FIELDS}"
+    "UPDATE api_keys SET revoked_at = :at, version = version + 1"
+    " WHERE id = :id AND merchant_id = :merchant_id AND (revoked_at IS NULL OR revoked_at > :at)"
+    f" RETURNING {_FIELDS}"
 )
 
 
@@ -67,14 +88,15 @@ def create(
 ) -> tuple[Row, str]:
     """A new key and its secret, which nothing can show again.
 
-    by: the key that makes it; it grants no more than its own scopes and time. None: the owner.
-    Raises ScopeMissing.
+    by: the key that makes it, which grants no more than its own scopes and time; left without an
+    end, the new key ends with it. None: the merchant's owner.
+    Raises ScopeMissing, InvalidRequest for an end that has passed or lies past the maker's,
+    KeyRevoked when the maker has ended meanwhile.
     """
+    if expires_at is not None and expires_at <= db.unit().now:
+        raise InvalidRequest(Fault("/expires_at", "must lie in the future"))
     if by is not None:
-        _must_grant(by, scopes)
-        if by.key_expires is not None:
-            latest = clock.parse_rfc3339(by.key_expires)
-            expires_at = latest if expires_at is None else min(expires_at, latest)
+        expires_at = _granted(by, scopes, expires_at)
     secret = PREFIX + secrets.token_urlsafe(32)
     row = _INSERT.one(
         id=ids.new("key"),
@@ -85,17 +107,18 @@ def create(
         scopes=" ".join(sorted(set(scopes))),
         expires_at=expires_at,
     )
+    _audit("create", row)
     return row, secret
 
 
 def authenticate(secret: str) -> Merchant:
     """The merchant whose key this is, in one round trip; its use is noted once a minute.
 
-    Raises Unauthenticated, KeyRevoked, TokenExpired.
+    Outside any unit: noting is a unit of its own. Raises Unauthenticated, KeyRevoked, TokenExpired.
     """
     digest = sealing.digest(secret)
-    now = clock.now()
-    row = _BY_HASH.one(secret_hash=digest, now=now, stale=now - NOTE_EVERY)
+    present = clock.now()
+    row = _BY_HASH.one(secret_hash=digest, present=present, stale=present - NOTE_EVERY)
     if row is None or not hmac.compare_digest(row.secret_hash, digest):
         raise Unauthenticated("The API key is not one that this service gave.")
     if row.status == "revoked":
@@ -108,14 +131,21 @@ def authenticate(secret: str) -> Merchant:
         id=row.merchant_id,
         key_id=row.id,
         scopes=frozenset(row.scopes.split()),
-        key_expires=None if row.expires_at is None else clock.to_rfc3339(row.expires_at),
+        key_expires=_time(_end(row)),
     )
 
 
 def note_use(key_id: str) -> None:
-    """Note that the key was used, in a unit of its own: statistics ride on no money's unit."""
-    stale = clock.now() - NOTE_EVERY
-    db.in_unit(lambda: _NOTE_USE.run(id=key_id, stale=stale))
+    """Note that the key was used, in a unit of its own: statistics ride on no money's unit, and
+    no caller is refused because one could not be written.
+    """
+    if config.current().read_only:
+        return
+    try:
+        with db.unit_of_work() as unit:  # one try: what is not noted now is noted at the next use
+            _NOTE_USE.run(id=key_id, stale=unit.now - NOTE_EVERY)
+    except Busy:
+        log.warning("the use of a key could not be noted", extra={"key_id": key_id})
 
 
 def get(merchant_id: str, key_id: str) -> Row:
@@ -144,11 +174,15 @@ def of_merchant(merchant_id: str, limit: int, before: tuple[datetime, str] | Non
 
 
 def revoke(merchant_id: str, key_id: str, after_s: int = 0) -> Row:
-    """End the key, now or after so many seconds in which it still works. Raises NotFound."""
+    """End the key, now or after so many seconds in which it still works.
+
+    An end that lies nearer stays: a revocation is not taken back. Raises NotFound.
+    """
     at = db.unit().now + timedelta(seconds=after_s)
     row = _REVOKE.one(id=key_id, merchant_id=merchant_id, at=at)
     if row is None:
-        raise NotFound
+        return get(merchant_id, key_id)
+    _audit("revoke", row)
     return row
 
 
@@ -182,9 +216,41 @@ def _time(moment: datetime | None) -> str | None:
     return None if moment is None else clock.to_rfc3339(moment)
 
 
-def _must_grant(by: Merchant, scopes: list[str]) -> None:
-    missing = [] if "*" in by.scopes else sorted(set(scopes) - by.scopes)
+def _end(row: Row) -> datetime | None:
+    """When the key ends, as far as is known: a revocation may lie ahead, too."""
+    return min((end for end in (row.expires_at, row.revoked_at) if end is not None), default=None)
+
+
+def _granted(by: Merchant, scopes: list[str], expires_at: datetime | None) -> datetime | None:
+    """When the key ends that this one makes. Raises what `create` says."""
+    maker = _MAKER.one(id=by.key_id)
+    if maker is None:
+        raise KeyRevoked("The API key that was to make another has ended.")
+    own = set(maker.scopes.split())
+    missing = [] if "*" in own else sorted(set(scopes) - own)
     if missing:
         raise ScopeMissing(
-            f"A key grants no more than its own scopes; this one lacks {json.dumps(missing)}."
+            f"A key grants no more than its own scopes; this one has not {', '.join(missing)}."
         )
+    latest = _end(maker)
+    if latest is not None and expires_at is not None and expires_at > latest:
+        raise InvalidRequest(
+            Fault("/expires_at", f"must be {_time(latest)} at the latest, when this key ends")
+        )
+    return expires_at or latest
+
+
+def _audit(action: str, row: Row) -> None:
+    who = origin.current()
+    audit.record(
+        who.actor,
+        f"api_key.{action}",
+        row.id,
+        after={
+            "merchant": row.merchant_id,
+            "scopes": row.scopes.split(),
+            "expires_at": _time(row.expires_at),
+            "revoked_at": _time(row.revoked_at),
+        },
+        request_id=who.request_id,
+    )

@@ -4,6 +4,7 @@
 each by an event, the operators' steps stand in the audit trail.
 """
 
+from datetime import datetime
 from typing import Any
 
 from payments import audit, clock, config, ids, origin
@@ -19,12 +20,25 @@ _INSERT = Sql(
 )
 _GET = Sql(f"SELECT {_FIELDS} FROM merchants WHERE id = :id")
 _OWNED = Sql(f"SELECT {_FIELDS} FROM merchants WHERE owner_id = :owner_id ORDER BY created_at, id")
+_OWNED_PAGE = (
+    f"SELECT {_FIELDS} FROM merchants WHERE owner_id = :owner_id {{further}}"
+    " ORDER BY created_at DESC, id DESC LIMIT :limit"
+)
+_FIRST_PAGE = Sql(_OWNED_PAGE.format(further=""))
+_NEXT_PAGE = Sql(_OWNED_PAGE.format(further="AND (created_at, id) < (:before_at, :before_id)"))
+# The same name again is no change, so no new version.
 _RENAME = Sql(
-    f"UPDATE merchants SET name = :name, version = version + 1 WHERE id = :id RETURNING {_FIELDS}"
+    "UPDATE merchants SET name = CAST(:name AS text),"
+    " version = version + CASE WHEN name = CAST(:name AS text) THEN 0 ELSE 1 END"
+    f" WHERE id = :id RETURNING {_FIELDS}"
 )
 _STEP = Sql(
     "UPDATE merchants SET status = :to, version = version + 1 WHERE id = :id AND status = :from_"
     f" RETURNING {_FIELDS}"
+)
+_MARK_HOT = Sql(
+    "UPDATE merchants SET hot = :on, version = version + CASE WHEN hot = :on THEN 0 ELSE 1 END"
+    f" WHERE id = :id RETURNING {_FIELDS}"
 )
 _ACCOUNT = Sql(
     "SELECT id FROM accounts WHERE owner_id = :id AND kind = 'merchant' AND currency = :currency"
@@ -37,7 +51,10 @@ _POSSIBLE = {
 
 
 def apply(owner_id: str, name: str) -> Row:
-    """A customer's application. Status: `pending`, or `approved` under MERCHANT_AUTO_APPROVE."""
+    """A customer's application. Status: `pending`, or `approved` under MERCHANT_AUTO_APPROVE.
+
+    Who may take payments hears `merchant.approved`, whether by an operator or by the setting.
+    """
     approved = config.current().merchant_auto_approve
     row = _INSERT.one(
         id=ids.new("mer"),
@@ -62,6 +79,15 @@ def get(merchant_id: str) -> Row:
 def owned_by(customer_id: str) -> list[Row]:
     """The customer's merchants, oldest first."""
     return _OWNED.all(owner_id=customer_id)
+
+
+def page_owned_by(customer_id: str, limit: int, before: tuple[datetime, str] | None) -> list[Row]:
+    """A page of the customer's merchants, newest first. before: `created_at` and `id`."""
+    if before is None:
+        return _FIRST_PAGE.all(owner_id=customer_id, limit=limit)
+    return _NEXT_PAGE.all(
+        owner_id=customer_id, limit=limit, before_at=before[0], before_id=before[1]
+    )
 
 
 def rename(merchant_id: str, name: str) -> Row:
@@ -113,6 +139,18 @@ def account_of(merchant_id: str, currency: str) -> str:
     return account_id
 
 
+def mark_hot(merchant_id: str, on: bool) -> Row:
+    """Collect the merchant's credits aside, in all its currencies, or no longer: for one that is
+    paid by so many at once that its account's row would be waited for. Raises NotFound.
+    """
+    row = _MARK_HOT.one(id=merchant_id, on=on)
+    if row is None:
+        raise NotFound
+    for account in accounts.of_owner(merchant_id, "merchant"):
+        accounts.mark_hot(account.id, on)
+    return row
+
+
 def merchant_object(row: Row) -> dict[str, Any]:
     """The merchant as the API shows it."""
     return {
@@ -135,8 +173,8 @@ def _step(merchant_id: str, action: str, from_: str, to: str) -> Row:
         who.actor,
         f"merchant.{action}",
         merchant_id,
-        before={"status": from_},
-        after={"status": to},
+        before={"status": from_, "version": row.version - 1},
+        after={"status": to, "version": row.version},
         request_id=who.request_id,
     )
     _tell(to, row)

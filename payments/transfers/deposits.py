@@ -1,4 +1,10 @@
-"""Deposits: money that arrived outside, told by a sister service; out of its external account."""
+"""Deposits: money that arrived outside, told by a sister service; out of its external account.
+
+The service's reference names the fact. Of two requests with one reference the second waits at the
+unique index for the first, then finds its row: the same facts are answered with it, others refused.
+"""
+
+from functools import lru_cache
 
 from payments import ids
 from payments.customers import profiles
@@ -7,33 +13,23 @@ from payments.errors import NotFound, ReferenceConflict
 from payments.ledger import accounts, posting
 from payments.transfers.objects import Place
 
-_FIELDS = (
+_COLUMNS = (
     "id, service, external_reference, customer_id, account_id, amount, currency, status, version,"
     " created_at"
 )
+_READ = (
+    f"{_COLUMNS}, (SELECT phone FROM customers WHERE customers.id = deposits.customer_id) AS phone"
+)
 _INSERT = Sql(
-    f"INSERT INTO deposits ({_FIELDS}) VALUES (:id, :service, :external_reference, :customer_id,"
+    f"INSERT INTO deposits ({_COLUMNS}) VALUES (:id, :service, :external_reference, :customer_id,"
     " :account_id, :amount, :currency, 'succeeded', 1, :now)"
-    f" ON CONFLICT (service, external_reference) DO NOTHING RETURNING {_FIELDS}"
+    f" ON CONFLICT (service, external_reference) DO NOTHING RETURNING {_READ}"
 )
 _STANDING = Sql(
-    f"SELECT {_FIELDS} FROM deposits"
+    f"SELECT {_READ} FROM deposits"
     " WHERE service = :service AND external_reference = :external_reference"
 )
-_GET = Sql(f"SELECT {_FIELDS} FROM deposits WHERE id = :id AND service = :service")
-
-
-def _page(follows: bool) -> Sql:
-    further = " AND (created_at, id) < (:before_at, :before_id)" if follows else ""
-    return Sql(
-        f"SELECT {_FIELDS} FROM deposits WHERE service = :service"
-        " AND (CAST(:external_reference AS text) IS NULL"
-        " OR external_reference = :external_reference)"
-        f"{further} ORDER BY created_at DESC, id DESC LIMIT :limit"
-    )
-
-
-_PAGES = {follows: _page(follows) for follows in (False, True)}
+_GET = Sql(f"SELECT {_READ} FROM deposits WHERE id = :id AND service = :service")
 
 
 def create(
@@ -41,8 +37,9 @@ def create(
 ) -> tuple[Row, bool]:
     """Put what arrived into the customer's wallet, and whether it was put there now.
 
-    phone: E.164; one not yet seen gets a customer and a wallet. The service's external reference
-    is unique: the same facts again give the first one. Raises ReferenceConflict for other facts.
+    phone: E.164; one not yet seen gets a customer and a wallet. amount: minor units. A frozen
+    wallet receives, too. The same facts again give the first deposit. Raises ReferenceConflict
+    when the reference came before with another phone, amount or currency.
     """
     standing = _STANDING.one(service=service, external_reference=external_reference)
     if standing is None:
@@ -64,11 +61,9 @@ def create(
         # Another request with this reference was first; its unit has ended, so its row is there.
         standing = _STANDING.one(service=service, external_reference=external_reference)
     assert standing is not None  # noqa: S101 (the insert met it)
-    known = profiles.find_by_phone(phone)
-    facts = (standing.customer_id, standing.amount, standing.currency)
-    if facts != (known and known.id, amount, currency):
+    if (standing.phone, standing.amount, standing.currency) != (phone, amount, currency):
         raise ReferenceConflict(
-            "This external_reference was used before for another deposit. Nothing was moved."
+            "This external_reference was used before, for another deposit. Nothing was moved."
         )
     return standing, False
 
@@ -85,7 +80,22 @@ def of_service(
     service: str, external_reference: str | None, limit: int, before: Place | None
 ) -> list[Row]:
     """A page of what the service told of, of one reference or all, newest first."""
-    binds: dict[str, object] = {"service": service, "external_reference": external_reference}
+    binds: dict[str, object] = {"service": service, "limit": limit}
+    if external_reference is not None:
+        binds["external_reference"] = external_reference
     if before is not None:
         binds |= {"before_at": before[0], "before_id": before[1]}
-    return _PAGES[before is not None].all(limit=limit, **binds)
+    return _page(external_reference is not None, before is not None).all(**binds)
+
+
+@lru_cache(maxsize=4)
+def _page(by_reference: bool, follows: bool) -> Sql:
+    conditions = ["service = :service"]
+    if by_reference:
+        conditions.append("external_reference = :external_reference")
+    if follows:
+        conditions.append("(created_at, id) < (:before_at, :before_id)")
+    return Sql(
+        f"SELECT {_READ} FROM deposits WHERE {' AND '.join(conditions)}"
+        " ORDER BY created_at DESC, id DESC LIMIT :limit"
+    )

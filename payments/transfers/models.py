@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from payments.db import UtcDateTime, db
@@ -21,6 +21,14 @@ class Transfer(db.Model):
         UniqueConstraint("service", "reference"),
         Index("ix_transfers_sender_id_created_at_id", "sender_id", "created_at", "id"),
         Index("ix_transfers_recipient_id_created_at_id", "recipient_id", "created_at", "id"),
+        Index(
+            "ix_transfers_service_created_at_id",
+            "service",
+            "created_at",
+            "id",
+            postgresql_where=text("service IS NOT NULL"),
+            sqlite_where=text("service IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)  # trf_...
@@ -48,6 +56,7 @@ class Deposit(db.Model):
         CheckConstraint("status IN ('succeeded')", name="ck_deposits_status"),
         UniqueConstraint("service", "external_reference"),
         Index("ix_deposits_customer_id_created_at_id", "customer_id", "created_at", "id"),
+        Index("ix_deposits_service_created_at_id", "service", "created_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)  # dep_...

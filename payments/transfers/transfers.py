@@ -1,5 +1,7 @@
 """Transfers: a customer pays a customer, asked for by the sender or by a sister service."""
 
+from functools import lru_cache
+
 from payments import ids
 from payments.customers import profiles
 from payments.db import Row, Sql
@@ -9,53 +11,34 @@ from payments.errors import (
     InvalidRequest,
     NotFound,
     ReferenceConflict,
+    WalletFrozen,
 )
 from payments.events import outbox
 from payments.ledger import accounts, posting
-from payments.transfers.objects import Place, transfer_object
+from payments.transfers.objects import Place, transfer_snapshot
 
-_FIELDS = (
+_COLUMNS = (
     "id, sender_id, recipient_id, amount, currency, note, status, service, reference, version,"
     " created_at"
 )
-_INSERT = Sql(
-    f"INSERT INTO transfers ({_FIELDS}) VALUES (:id, :sender_id, :recipient_id, :amount, :currency,"
-    " :note, 'succeeded', :service, :reference, 1, :now)"
-    f" ON CONFLICT (service, reference) DO NOTHING RETURNING {_FIELDS}"
+_READ = (
+    f"{_COLUMNS},"
+    " (SELECT phone FROM customers WHERE customers.id = transfers.sender_id) AS from_phone,"
+    " (SELECT phone FROM customers WHERE customers.id = transfers.recipient_id) AS to_phone"
 )
-_OF_SERVICE = Sql(
-    f"SELECT {_FIELDS} FROM transfers WHERE service = :service AND reference = :reference"
+_INSERT = Sql(
+    f"INSERT INTO transfers ({_COLUMNS}) VALUES (:id, :sender_id, :recipient_id, :amount,"
+    " :currency, :note, 'succeeded', :service, :reference, 1, :now)"
+    f" ON CONFLICT (service, reference) DO NOTHING RETURNING {_READ}"
+)
+_STANDING = Sql(
+    f"SELECT {_READ} FROM transfers WHERE service = :service AND reference = :reference"
 )
 _FOR_CUSTOMER = Sql(
-    f"SELECT {_FIELDS} FROM transfers"
+    f"SELECT {_READ} FROM transfers"
     " WHERE id = :id AND (sender_id = :customer_id OR recipient_id = :customer_id)"
 )
-_FOR_SERVICE = Sql(f"SELECT {_FIELDS} FROM transfers WHERE id = :id AND service = :service")
-
-
-def _customer_page(follows: bool) -> Sql:
-    """Two index walks, merged: with one condition joined by OR the database would sort all."""
-    further = " AND (created_at, id) < (:before_at, :before_id)" if follows else ""
-    order = "ORDER BY created_at DESC, id DESC LIMIT :limit"
-    walks = " UNION ".join(
-        f"SELECT id FROM (SELECT id FROM transfers WHERE {side} = :customer_id{further} {order})"
-        f" AS {side}"
-        for side in ("sender_id", "recipient_id")
-    )
-    return Sql(f"SELECT {_FIELDS} FROM transfers WHERE id IN ({walks}) {order}")
-
-
-def _service_page(follows: bool) -> Sql:
-    further = " AND (created_at, id) < (:before_at, :before_id)" if follows else ""
-    return Sql(
-        f"SELECT {_FIELDS} FROM transfers WHERE service = :service"
-        " AND (CAST(:reference AS text) IS NULL OR reference = :reference)"
-        f"{further} ORDER BY created_at DESC, id DESC LIMIT :limit"
-    )
-
-
-_CUSTOMER_PAGES = {follows: _customer_page(follows) for follows in (False, True)}
-_SERVICE_PAGES = {follows: _service_page(follows) for follows in (False, True)}
+_FOR_SERVICE = Sql(f"SELECT {_READ} FROM transfers WHERE id = :id AND service = :service")
 
 
 def create(
@@ -63,54 +46,61 @@ def create(
 ) -> Row:
     """Send from the customer's own wallet, at once. Status: `succeeded`.
 
-    to_phone: E.164. Raises InvalidRequest for the own phone and for one that nobody here has,
-    InsufficientFunds, WalletFrozen.
+    to_phone: E.164. amount: minor units. The wallet is looked at before the phone, so that asking
+    who is a customer here costs money each time the answer is yes. Raises InsufficientFunds (also
+    without a wallet in the currency), WalletFrozen, InvalidRequest for the own phone and for one
+    that nobody here has.
     """
+    wallet = profiles.wallet_of(sender_id, currency)
+    if wallet is not None and wallet.frozen_at is not None:
+        raise WalletFrozen("The wallet is frozen: money can reach it, none can leave it.")
+    if wallet is None or wallet.available < amount:
+        has = 0 if wallet is None else wallet.available
+        raise InsufficientFunds(currency=currency, needed=amount, available=has)
     recipient = profiles.find_by_phone(to_phone)
     if recipient is None:
         raise InvalidRequest(
             Fault("/to_phone", "is nobody's here yet: they sign in once, then money can reach them")
         )
-    row = _move(sender_id, recipient.id, amount, currency, note=note, pointer="/to_phone")
-    assert row is not None  # noqa: S101 (without a reference nothing can conflict)
+    row = _insert(sender_id, recipient.id, amount, currency, note=note)
+    assert row is not None  # noqa: S101 (without a service nothing can conflict)
+    _move(row, wallet.id, reveal=True)
     return row
 
 
 def by_service(
-    service: str, from_phone: str, to_phone: str, amount: int, currency: str, reference: str
+    service: str, from_phone: str, to_phone: str, amount: int, currency: str, reference: str | None
 ) -> tuple[Row, bool]:
     """Move between two customers for a sister service, and whether it was moved now.
 
-    The service's reference is unique: the same facts again give the first one. A phone not yet
-    seen gets a wallet. Raises InvalidRequest, ReferenceConflict, InsufficientFunds (never with
-    the balance), WalletFrozen.
+    Phones in E.164; one not yet seen gets a customer and a wallet. amount: minor units. reference:
+    names the intent, unique among the service's transfers: the same facts again give the first
+    one. Raises InvalidRequest for one phone twice, ReferenceConflict for other facts,
+    InsufficientFunds (never with the balance), WalletFrozen.
     """
-    standing = _OF_SERVICE.one(service=service, reference=reference)
+    if from_phone == to_phone:
+        raise _one_customer()
+    standing = _STANDING.one(service=service, reference=reference)
     if standing is None:
         # Made in one order whatever the direction, so that two units never wait for each other.
-        people = {phone: profiles.get_or_create(phone) for phone in sorted({from_phone, to_phone})}
-        row = _move(
-            people[from_phone].id,
-            people[to_phone].id,
-            amount,
-            currency,
-            service=service,
-            reference=reference,
-            pointer="/to_phone",
-        )
+        people = {
+            phone: profiles.get_or_create(phone).id for phone in sorted((from_phone, to_phone))
+        }
+        sender, recipient = people[from_phone], people[to_phone]
+        row = _insert(sender, recipient, amount, currency, service=service, reference=reference)
         if row is not None:
+            wallet = profiles.wallet_of(sender, currency)
+            if wallet is None:
+                raise InsufficientFunds(currency=currency, needed=amount)
+            _move(row, wallet.id, reveal=False)
             return row, True
         # Another request with this reference was first; its unit has ended, so its row is there.
-        standing = _OF_SERVICE.one(service=service, reference=reference)
+        standing = _STANDING.one(service=service, reference=reference)
     assert standing is not None  # noqa: S101 (the insert met it)
-    parties = [profiles.find_by_phone(phone) for phone in (from_phone, to_phone)]
-    same = [party and party.id for party in parties] == [
-        standing.sender_id,
-        standing.recipient_id,
-    ] and (standing.amount, standing.currency) == (amount, currency)
-    if not same:
+    facts = (standing.from_phone, standing.to_phone, standing.amount, standing.currency)
+    if facts != (from_phone, to_phone, amount, currency):
         raise ReferenceConflict(
-            "This reference was used before for another transfer. Take one of its own."
+            "This reference was used before, for another transfer. Nothing was moved."
         )
     return standing, False
 
@@ -127,18 +117,41 @@ def for_service(service: str, transfer_id: str) -> Row:
 
 def of_customer(customer_id: str, limit: int, before: Place | None) -> list[Row]:
     """A page of what the customer sent and received, newest first."""
-    return _page(_CUSTOMER_PAGES, limit, before, customer_id=customer_id)
+    statement = _customer_page(before is not None)
+    return statement.all(customer_id=customer_id, limit=limit, **_place(before))
 
 
 def of_service(service: str, reference: str | None, limit: int, before: Place | None) -> list[Row]:
     """A page of what the service asked for, of one reference or all, newest first."""
-    return _page(_SERVICE_PAGES, limit, before, service=service, reference=reference)
+    given = {} if reference is None else {"reference": reference}
+    statement = _service_page(reference is not None, before is not None)
+    return statement.all(service=service, limit=limit, **given, **_place(before))
 
 
-def _page(pages: dict[bool, Sql], limit: int, before: Place | None, **binds: object) -> list[Row]:
-    if before is not None:
-        binds |= {"before_at": before[0], "before_id": before[1]}
-    return pages[before is not None].all(limit=limit, **binds)
+_PAGE = "ORDER BY created_at DESC, id DESC LIMIT :limit"
+_BEFORE = " AND (created_at, id) < (:before_at, :before_id)"
+
+
+@lru_cache(maxsize=2)
+def _customer_page(follows: bool) -> Sql:
+    """Two index walks, merged: with one condition joined by OR the database would sort all."""
+    further = _BEFORE if follows else ""
+    walks = " UNION ".join(
+        f"SELECT id FROM (SELECT id FROM transfers WHERE {side} = :customer_id{further} {_PAGE})"
+        f" AS {side}"
+        for side in ("sender_id", "recipient_id")
+    )
+    return Sql(f"SELECT {_READ} FROM transfers WHERE id IN ({walks}) {_PAGE}")
+
+
+@lru_cache(maxsize=4)
+def _service_page(by_reference: bool, follows: bool) -> Sql:
+    further = (" AND reference = :reference" if by_reference else "") + (_BEFORE if follows else "")
+    return Sql(f"SELECT {_READ} FROM transfers WHERE service = :service{further} {_PAGE}")
+
+
+def _place(before: Place | None) -> dict[str, object]:
+    return {} if before is None else {"before_at": before[0], "before_id": before[1]}
 
 
 def _found(row: Row | None) -> Row:
@@ -147,21 +160,24 @@ def _found(row: Row | None) -> Row:
     return row
 
 
-def _move(
+def _one_customer() -> InvalidRequest:
+    return InvalidRequest(Fault("/to_phone", "is the sender's: money moves between two customers"))
+
+
+def _insert(
     sender_id: str,
     recipient_id: str,
     amount: int,
     currency: str,
     *,
-    pointer: str,
     note: str | None = None,
     service: str | None = None,
     reference: str | None = None,
 ) -> Row | None:
-    """The transfer, its event and its entry; None when the service's reference was used before."""
+    """The transfer's row; None when the service's reference was used before."""
     if sender_id == recipient_id:
-        raise InvalidRequest(Fault(pointer, "is the sender: money moves between two customers"))
-    row = _INSERT.one(
+        raise _one_customer()
+    return _INSERT.one(
         id=ids.new("trf"),
         sender_id=sender_id,
         recipient_id=recipient_id,
@@ -171,16 +187,13 @@ def _move(
         service=service,
         reference=reference,
     )
-    if row is None:
-        return None
-    source = accounts.find(sender_id, profiles.KIND, currency)
-    if source is None:
-        raise InsufficientFunds(
-            currency=currency, needed=amount, available=0 if service is None else None
-        )
-    target = accounts.open_account(recipient_id, profiles.KIND, currency)
+
+
+def _move(row: Row, from_account: str, *, reveal: bool) -> None:
+    """The event, and the money, last: the accounts are locked only until the commit."""
+    to_account = accounts.open_account(row.recipient_id, profiles.KIND, row.currency)
     outbox.record(
-        "transfer.succeeded", merchant_id=None, object_id=row.id, snapshot=transfer_object(row)
+        "transfer.succeeded", merchant_id=None, object_id=row.id, snapshot=transfer_snapshot(row)
     )
-    posting.post("transfer", row.id, {source.id: -amount, target: amount}, reveal=service is None)
-    return row
+    lines = {from_account: -row.amount, to_account: row.amount}
+    posting.post("transfer", row.id, lines, reveal=reveal)

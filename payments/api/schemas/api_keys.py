@@ -32,7 +32,10 @@ class NewKey(Body):
     ] = None
     expires_at: Annotated[
         UtcTime | None,
-        Field(description="No later than the key that makes it; never, when left out."),
+        Field(
+            description="In the future, and no later than the end of the key that makes it. Left"
+            " out: that end, and never for an owner's."
+        ),
     ] = None
 
 

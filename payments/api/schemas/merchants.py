@@ -36,3 +36,10 @@ class MerchantObject(Body):
     version: int
     name: str
     created_at: UtcTime
+
+
+class Merchants(Body):
+    """A page of merchants, newest first."""
+
+    data: list[MerchantObject]
+    next_cursor: str | None

@@ -5,7 +5,7 @@ The true balance is the row's and that of its side rows, in every read. Nothing 
 
 from datetime import datetime
 
-from payments import db, ids
+from payments import ids
 from payments.db import Row, Sql
 from payments.errors import NotFound
 from payments.ledger import folding
@@ -20,11 +20,12 @@ UNFOLDED = (
     "coalesce((SELECT sum(side.amount) FROM unfolded_postings AS side"
     " WHERE side.account_id = accounts.id), 0)"
 )
-_BALANCE = f"CAST(balance + {UNFOLDED} AS bigint)"
 _READ = (
-    f"SELECT id, owner_id, kind, currency, {_BALANCE} AS balance, held,"
-    f" {_BALANCE} - held - coalesce(floor, 0) AS available, floor, frozen_at, version, created_at"
-    " FROM accounts"
+    "SELECT id, owner_id, kind, currency, balance, held,"
+    " balance - held - coalesce(floor, 0) AS available, floor, frozen_at, version, created_at"
+    " FROM (SELECT id, owner_id, kind, currency,"
+    f" CAST(accounts.balance + {UNFOLDED} AS bigint) AS balance,"
+    " held, floor, frozen_at, version, created_at FROM accounts) AS true_accounts"
 )
 _GET = Sql(f"{_READ} WHERE id = :id")
 _FIND = Sql(f"{_READ} WHERE owner_id = :owner_id AND kind = :kind AND currency = :currency")
@@ -40,13 +41,16 @@ _ID_OF = Sql(
 )
 _FREEZE = Sql(
     "UPDATE accounts SET frozen_at = :now, version = version + 1"
-    " WHERE id = :id AND frozen_at IS NULL"
+    " WHERE id = :id AND frozen_at IS NULL AND floor IS NOT NULL"
 )
 _UNFREEZE = Sql(
     "UPDATE accounts SET frozen_at = NULL, version = version + 1"
     " WHERE id = :id AND frozen_at IS NOT NULL"
 )
-_COLLECT = Sql("UPDATE accounts SET collects = :collects, version = version + 1 WHERE id = :id")
+_COLLECT = Sql(
+    "UPDATE accounts SET collects = :collects, version = version + 1"
+    " WHERE id = :id AND floor IS NOT NULL"
+)
 _BALANCE_AT = Sql(
     "SELECT CAST(coalesce((SELECT sum(amount) FROM postings"
     " WHERE account_id = :id AND created_at <= :at), 0) AS bigint) AS balance,"
@@ -80,18 +84,20 @@ def ensure_system(kind: str, currency: str) -> str:
 def open_account(owner_id: str, kind: str, currency: str, floor: int = 0) -> str:
     """The owner's account of that kind and currency, opened where there was none. Gives its id.
 
-    floor: what `balance - held` may not fall below, minor units.
+    floor: what `balance - held` may not fall below, minor units; an account that stands keeps its.
     """
-    _OPEN.run(
-        id=ids.new("wal" if kind == "customer" else "acc"),
-        owner_id=owner_id,
-        kind=kind,
-        rank=RANK[kind],
-        currency=currency,
-        floor=floor,
-        collects=False,
-    )
-    return str(_ID_OF.scalar(owner_id=owner_id, kind=kind, currency=currency))
+    key = {"owner_id": owner_id, "kind": kind, "currency": currency}
+    standing = _ID_OF.scalar(**key)
+    if standing is None:
+        _OPEN.run(
+            id=ids.new("wal" if kind == "customer" else "acc"),
+            rank=RANK[kind],
+            floor=floor,
+            collects=False,
+            **key,
+        )
+        standing = _ID_OF.scalar(**key)  # another may have opened it at the same time
+    return str(standing)
 
 
 def get(account_id: str) -> Row | None:
@@ -120,7 +126,11 @@ def balance_at(account_id: str, at: datetime) -> Row:
 
 
 def freeze(account_id: str) -> bool:
-    """Let no debit start from the account. False when it is frozen already. Raises NotFound."""
+    """Let no debit start from the account. False when it is frozen already.
+
+    A debit that is under way is waited for. Raises NotFound, also for an account without a floor:
+    what comes from outside is not stopped here.
+    """
     return _switch(_FREEZE, account_id)
 
 
@@ -132,19 +142,20 @@ def unfreeze(account_id: str) -> bool:
 def _switch(statement: Sql, account_id: str) -> bool:
     if statement.run(id=account_id):
         return True
-    if _GET.one(id=account_id) is None:
+    account = get(account_id)
+    if account is None or account.floor is None:
         raise NotFound
     return False
 
 
 def mark_hot(account_id: str, on: bool) -> None:
-    """Collect the account's credits aside from now on, or no longer. Raises NotFound.
+    """Collect the account's credits aside from now on, or no longer.
 
-    A credit that decided just before may still land the other way. That is harmless: the true
-    balance counts both, folding visits every account with side rows, and a debit that falls short
-    of the row takes them too.
+    A credit under way may still land the other way. Nothing depends on it: the true balance counts
+    both, folding visits every account with side rows, and a debit that falls short of the row takes
+    them too. Raises NotFound, also for an account without a floor: those always collect.
     """
     if not _COLLECT.run(id=account_id, collects=on):
         raise NotFound
-    if not on and not db.current_store().is_sqlite:
+    if not on:
         folding.fold(account_id)

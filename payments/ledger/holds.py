@@ -1,36 +1,45 @@
 """Holds: money set aside, then captured in whole or part, released, or expired.
 
 Locks: the hold's row first, then accounts. A hold that stands may be captured and released whatever
-becomes of the wallet; only a new one needs funds and a wallet that is not frozen.
+becomes of the wallet; only a new one needs funds and a wallet that is not frozen. Whether its time
+is over is for the room to judge whose object it is for: it records the end by `release`.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
-from payments import ids
+from payments import db, ids
 from payments.db import Row, Sql
-from payments.errors import InsufficientFunds, InvalidState, NotFound, WalletFrozen
-from payments.ledger import accounts, posting
-from payments.ledger.posting import Posted, Released
+from payments.errors import InvalidState, NotFound
+from payments.ledger import posting
+from payments.ledger.posting import Posted, Refusal, Released
 
-_TAKE = Sql(
-    "SELECT hold_funds(:account_id, :amount::bigint)",
-    sqlite="UPDATE accounts SET held = held + :amount WHERE id = :account_id"
-    " AND (:amount < 0 OR (frozen_at IS NULL"
-    " AND (floor IS NULL OR balance - held - :amount >= floor))) RETURNING 1",
+_PLACE = Sql(
+    "SELECT * FROM place_hold(:id, :account_id, :amount::bigint, :subject_id,"
+    " :expires_at::timestamptz)",
     writes=True,
 )
+_ACCOUNT = Sql(
+    "SELECT id, kind, currency, balance, held, floor, frozen_at FROM accounts"
+    " WHERE id = :account_id"
+)
+_TAKE = Sql("UPDATE accounts SET held = held + :amount WHERE id = :account_id")
 _INSERT = Sql(
     "INSERT INTO holds (id, account_id, subject_id, amount, captured, status, version, created_at,"
     " expires_at, ended_at)"
     " VALUES (:id, :account_id, :subject_id, :amount, 0, 'held', 1, :now, :expires_at, NULL)"
 )
+_FIELDS = (
+    "id, account_id, subject_id, amount, captured, status, version, created_at, expires_at,"
+    " ended_at"
+)
+_GET = Sql(f"SELECT {_FIELDS} FROM holds WHERE id = :id")
+_LOCK = Sql(f"SELECT {_FIELDS} FROM holds WHERE id = :id FOR NO KEY UPDATE")
 _END = Sql(
     "UPDATE holds SET status = :status, captured = :captured, version = version + 1,"
-    " ended_at = :now WHERE id = :id AND status = 'held' AND :captured <= amount"
-    " RETURNING account_id, amount, subject_id"
+    " ended_at = :now WHERE id = :id"
 )
-_GET = Sql("SELECT * FROM holds WHERE id = :id")
 
 
 def place(
@@ -43,65 +52,76 @@ def place(
 ) -> str:
     """Set an amount (minor units) aside; gives the hold's id. Status: `held`.
 
-    Raises NotFound, InsufficientFunds (`reveal`: it may say the balance), WalletFrozen.
+    subject_id: the object it is for. reveal: whether a refusal may say the balance. Raises
+    InsufficientFunds, MerchantBalanceInsufficient, WalletFrozen, or NotFound for an unknown
+    account; then nothing was written. ValueError for an amount below 1.
     """
-    if amount <= 0:
+    if amount < 1:
         raise ValueError("a hold is on a positive amount")
-    if not _TAKE.scalar(account_id=account_id, amount=amount):
-        account = accounts.get(account_id)
-        if account is None:
-            raise NotFound
-        if account.frozen_at is not None:
-            raise WalletFrozen("The wallet is frozen: money can reach it, none can leave it.")
-        raise InsufficientFunds(
-            currency=account.currency,
-            needed=amount,
-            available=account.available if reveal else None,
-        )
     hold_id = ids.new("hld")
-    _INSERT.run(
-        id=hold_id,
-        account_id=account_id,
-        subject_id=subject_id,
-        amount=amount,
-        expires_at=expires_at,
-    )
+    hold: dict[str, Any] = {
+        "id": hold_id,
+        "account_id": account_id,
+        "amount": amount,
+        "subject_id": subject_id,
+        "expires_at": expires_at,
+    }
+    step = _place_on_sqlite if db.unit().store.is_sqlite else _PLACE.one
+    refused = step(**hold)
+    if refused is not None:
+        posting.refuse(refused, amount, reveal)
     return hold_id
 
 
+def _place_on_sqlite(account_id: str, amount: int, **hold: Any) -> Refusal | None:
+    account = _ACCOUNT.one(account_id=account_id)
+    if account is None:
+        return Refusal("no_account", "", "", "", 0)
+    refused = posting.judge(account, -amount)
+    if refused is None:
+        _TAKE.run(account_id=account_id, amount=amount)
+        _INSERT.run(account_id=account_id, amount=amount, **hold)
+    return refused
+
+
 def get(hold_id: str) -> Row | None:
-    """The hold's row: id, account_id, subject_id, amount, captured, status and times."""
+    """The hold: id, account_id, subject_id, amount, captured, status, version, created_at,
+    expires_at, ended_at. Amounts in minor units.
+    """
     return _GET.one(id=hold_id)
 
 
 def capture(hold_id: str, kind: str, lines: Mapping[str, int]) -> Posted:
-    """Take what the lines take of the hold's account; release the rest. `held` -> `captured`.
+    """Take of a hold what the lines take of its account; the rest is released.
 
-    lines: as for `posting.post`; the debit of the hold's account is at most the hold's amount, and
-    several credits split it. Raises NotFound, InvalidState; ValueError when it takes nothing.
+    `held` -> `captured`. kind: why, as for `posting.post`; the entry's subject is the hold's.
+    lines: the debit of the hold's account is at most what is held, and several credits split it.
+    Raises NotFound, InvalidState, and for lines on other accounts what `post` raises; ValueError
+    when it takes nothing of the hold or more than is held.
     """
-    hold = _GET.one(id=hold_id)
-    if hold is None:
-        raise NotFound
+    hold = _held(hold_id)
     captured = -lines.get(hold.account_id, 0)
     if not 0 < captured <= hold.amount:
         raise ValueError("a capture takes something of its hold, and no more than it holds")
-    ended = _end(hold_id, "captured", captured)
-    released = Released(ended.account_id, ended.amount)
-    return posting.post(kind, ended.subject_id, lines, released=released)
+    posted = posting.post(
+        kind, hold.subject_id, lines, released=Released(hold.account_id, hold.amount)
+    )
+    _END.run(id=hold_id, status="captured", captured=captured)
+    return posted
 
 
 def release(hold_id: str, *, status: str = "released") -> None:
     """Give back what is held: `held` -> `released` or `expired`. Raises NotFound, InvalidState."""
-    ended = _end(hold_id, status, 0)
-    _TAKE.scalar(account_id=ended.account_id, amount=-ended.amount)
+    hold = _held(hold_id)
+    _TAKE.run(account_id=hold.account_id, amount=-hold.amount)
+    _END.run(id=hold_id, status=status, captured=0)
 
 
-def _end(hold_id: str, status: str, captured: int) -> Row:
-    ended = _END.one(id=hold_id, status=status, captured=captured)
-    if ended is None:
-        hold = _GET.one(id=hold_id)
-        if hold is None:
-            raise NotFound
+def _held(hold_id: str) -> Row:
+    """The hold, locked, while it stands."""
+    hold = _LOCK.one(id=hold_id)
+    if hold is None:
+        raise NotFound
+    if hold.status != "held":
         raise InvalidState(f"The hold is {hold.status}; it ends once.")
-    return ended
+    return hold

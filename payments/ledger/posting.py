@@ -1,7 +1,8 @@
 """Move money: one entry, its postings and the balances, in one round trip on Postgres.
 
-There the whole step is the function `post_entry` (migrations/sql); SQLite takes the same step in
-a few prebuilt statements, where its one writer needs no side rows. Tests hold the two together.
+There the whole step is the function `post_entry` (migrations/sql/0001_ledger.sql); SQLite takes the
+same step in a few prebuilt statements, where its one writer needs no locks and no side rows. Tests
+hold the two together. A refusal comes before anything is written, on both.
 """
 
 import json
@@ -20,6 +21,9 @@ from payments.errors import (
     WalletFrozen,
 )
 
+REVERSAL = "reversal"
+"""The kind of an entry that undoes another; its subject is that entry."""
+
 
 @dataclass(frozen=True, slots=True)
 class Posted:
@@ -37,15 +41,27 @@ class Released:
     amount: int
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why nothing was written: `frozen`, `short`, `no_account`, `no_entry`; which account it is,
+    and what it has available (minor units).
+    """
+
+    status: str
+    account_id: str
+    kind: str
+    currency: str
+    available: int
+
+
 _POST = Sql(
     "SELECT * FROM post_entry(:entry_id, :kind, :subject_id, :caller, :request_id,"
     " :posting_ids::text[], :account_ids::text[], :amounts::bigint[], :held_on, :released::bigint)",
-    sqlite="",
     writes=True,
 )
 _ACCOUNTS = Sql(
-    "SELECT id, currency FROM accounts WHERE id IN (SELECT value FROM json_each(:account_ids))"
-    " ORDER BY rank, id"
+    "SELECT id, kind, currency, balance, held, floor, frozen_at FROM accounts"
+    " WHERE id IN (SELECT value FROM json_each(:account_ids)) ORDER BY rank, id"
 )
 _ENTRY = Sql(
     "INSERT INTO entries (id, kind, subject_id, caller, request_id, created_at)"
@@ -53,21 +69,14 @@ _ENTRY = Sql(
 )
 _POSTING = Sql(
     "INSERT INTO postings (id, entry_id, account_id, amount, created_at)"
-    " VALUES (:id, :entry_id, :account_id, :amount, :now)"
+    " VALUES (:posting_id, :entry_id, :account_id, :amount, :now)"
 )
 _MOVE = Sql(
     "UPDATE accounts SET balance = balance + :amount, held = held - :released"
-    " WHERE id = :account_id AND (:amount > 0 OR :released > 0 OR floor IS NULL"
-    " OR (frozen_at IS NULL AND balance - held + :amount >= floor))"
+    " WHERE id = :account_id"
 )
-_WHY = Sql(
-    "SELECT id AS account_id, kind, currency, balance - held - floor AS available,"
-    " :needed AS needed, frozen_at IS NOT NULL AS frozen FROM accounts WHERE id = :account_id"
-)
-_LINES = Sql(
-    "SELECT account_id, amount FROM postings WHERE entry_id = :entry_id ORDER BY account_id"
-)
-_REVERSED = Sql("SELECT id FROM entries WHERE kind = 'reversal' AND subject_id = :entry_id")
+_LINES = Sql("SELECT account_id, amount FROM postings WHERE entry_id = :entry_id ORDER BY id")
+_REVERSED = Sql("SELECT id FROM entries WHERE kind = :kind AND subject_id = :entry_id")
 
 
 def post(
@@ -82,15 +91,15 @@ def post(
 
     kind: why (`payment`, `refund`, ...). subject_id: the object it is for. lines: account to amount
     in minor units, minus leaves the account; lines of 0 are dropped. released: the hold that the
-    entry captures. reveal: whether a refusal may say the balance (its reader owns the wallet).
-    Raises InsufficientFunds, MerchantBalanceInsufficient, WalletFrozen: the unit must not commit.
-    Raises ValueError for lines that do not sum to 0.
+    entry captures (`holds.capture` says). reveal: whether a refusal may say the balance (its reader
+    owns the wallet). Raises InsufficientFunds, MerchantBalanceInsufficient or WalletFrozen, then
+    nothing was written; ValueError for what is no entry: fewer than two lines, an unknown account,
+    a sum in some currency that is not 0.
     """
-    kept = {account: amount for account, amount in lines.items() if amount}
+    kept = {account_id: amount for account_id, amount in lines.items() if amount}
     if len(kept) < 2 or sum(kept.values()) != 0:
         raise ValueError("an entry has two lines or more, and they sum to 0")
-    entry_id = ids.new("ent")
-    who = origin.current()
+    entry_id, who = ids.new("ent"), origin.current()
     entry = {
         "entry_id": entry_id,
         "kind": kind,
@@ -100,9 +109,9 @@ def post(
     }
     unit = db.unit()
     step = _post_on_sqlite if unit.store.is_sqlite else _post_on_postgres
-    refused = step(entry, kept, released)
+    refused = step(entry, kept, released or Released("", 0))
     if refused is not None:
-        _refuse(refused, reveal)
+        refuse(refused, -kept.get(refused.account_id, 0), reveal)
     return Posted(entry_id, unit.now)
 
 
@@ -111,70 +120,86 @@ def reverse(entry_id: str) -> Posted:
 
     Raises NotFound, InvalidState when it was reversed before, and what `post` raises.
     """
-    db.one_at_a_time(f"reversal:{entry_id}")
+    db.one_at_a_time(f"{REVERSAL}:{entry_id}")
     lines = {row.account_id: -row.amount for row in _LINES.all(entry_id=entry_id)}
     if not lines:
         raise NotFound
-    if _REVERSED.one(entry_id=entry_id) is not None:
+    if _REVERSED.one(kind=REVERSAL, entry_id=entry_id) is not None:
         raise InvalidState("The entry was reversed before; an entry is reversed once.")
-    return post("reversal", entry_id, lines)
+    return post(REVERSAL, entry_id, lines)
+
+
+def refuse(refused: Refusal | Row, needed: int, reveal: bool) -> NoReturn:
+    """Raise what a refusal of the database means. needed: minor units that the account lacks."""
+    if refused.status == "no_entry":
+        raise ValueError("an entry's lines are on known accounts and sum to 0 in each currency")
+    if refused.status == "no_account":
+        raise NotFound
+    if refused.status == "frozen":
+        raise WalletFrozen("The wallet is frozen: money can reach it, none can leave it.")
+    if refused.kind == "merchant":
+        raise MerchantBalanceInsufficient(
+            "The merchant's balance does not cover this. Nothing was moved and nothing was queued."
+            " Try again when it does."
+        )
+    raise InsufficientFunds(
+        currency=refused.currency, needed=needed, available=refused.available if reveal else None
+    )
+
+
+def judge(account: Row, gain: int) -> Refusal | None:
+    """What `lock_accounts` says on Postgres, of an account read under SQLite's write lock.
+
+    gain: the amount, and what a hold on the account that it uses up gives free.
+    """
+    if gain >= 0 or account.floor is None:
+        return None
+    available = account.balance - account.held - account.floor
+    if account.frozen_at is None and available + gain >= 0:
+        return None
+    status = "short" if account.frozen_at is None else "frozen"
+    return Refusal(status, account.id, account.kind, account.currency, available)
 
 
 def _post_on_postgres(
-    entry: dict[str, Any], lines: Mapping[str, int], released: Released | None
+    entry: Mapping[str, str | None], lines: Mapping[str, int], released: Released
 ) -> Row | None:
     return _POST.one(
         **entry,
         posting_ids=[ids.new("pst") for _ in lines],
         account_ids=list(lines),
         amounts=list(lines.values()),
-        held_on=released.account_id if released else None,
-        released=released.amount if released else 0,
+        held_on=released.account_id or None,
+        released=released.amount,
     )
 
 
 def _post_on_sqlite(
-    entry: dict[str, Any], lines: Mapping[str, int], released: Released | None
-) -> Row | None:
+    entry: Mapping[str, str | None], lines: Mapping[str, int], released: Released
+) -> Refusal | None:
     accounts = _ACCOUNTS.all(account_ids=json.dumps(list(lines)))
     sums: dict[str, int] = {}
     for account in accounts:
         sums[account.currency] = sums.get(account.currency, 0) + lines[account.id]
     if len(accounts) != len(lines) or any(sums.values()):
-        raise ValueError("an entry's lines are on known accounts and sum to 0 in each currency")
-    _ENTRY.run(**entry)
-    now = db.unit().now
-    _POSTING.many(
-        [
-            {
-                "id": ids.new("pst"),
-                "entry_id": entry["entry_id"],
-                "account_id": account_id,
-                "amount": amount,
-                "now": now,
-            }
-            for account_id, amount in lines.items()
-        ]
-    )
+        return Refusal("no_entry", "", "", "", 0)
+    free = {released.account_id: released.amount}
     for account in accounts:
-        amount = lines[account.id]
-        held = released.amount if released and released.account_id == account.id else 0
-        if not _MOVE.run(account_id=account.id, amount=amount, released=held):
-            return _WHY.one(account_id=account.id, needed=-amount)
+        refused = judge(account, lines[account.id] + free.get(account.id, 0))
+        if refused is not None:
+            return refused
+    rows: list[dict[str, Any]] = [
+        {
+            "posting_id": ids.new("pst"),
+            "entry_id": entry["entry_id"],
+            "account_id": account_id,
+            "amount": amount,
+            "released": free.get(account_id, 0),
+            "now": db.unit().now,
+        }
+        for account_id, amount in lines.items()
+    ]
+    _ENTRY.run(**entry)
+    _POSTING.many(rows)
+    _MOVE.many(rows)
     return None
-
-
-def _refuse(refused: Row, reveal: bool) -> NoReturn:
-    """Say why an account did not give: frozen, or short."""
-    if refused.kind == "customer":
-        if refused.frozen:
-            raise WalletFrozen("The wallet is frozen: money can reach it, none can leave it.")
-        raise InsufficientFunds(
-            currency=refused.currency,
-            needed=refused.needed,
-            available=refused.available if reveal else None,
-        )
-    raise MerchantBalanceInsufficient(
-        "The merchant's balance does not cover this. Nothing was moved and nothing was queued."
-        " Try again when it does."
-    )

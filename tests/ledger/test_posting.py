@@ -28,7 +28,7 @@ def wallet(owner: str, funds: int = 0) -> str:
         account = accounts.open_account(owner, "customer", "EUR")
         if funds:
             outside = accounts.ensure_system("external:test", "EUR")
-            posting.post("deposit", f"dep_{owner}", {outside: -funds, account: funds})
+            posting.post("moved", f"x_{owner}", {outside: -funds, account: funds})
         return account
 
     return db.in_unit(work)
@@ -46,9 +46,9 @@ def shop(owner: str = "mer_1", *, hot: bool = False) -> str:
     return db.in_unit(work)
 
 
-def move(lines: dict[str, int], kind: str = "payment", *, reveal: bool = False) -> posting.Posted:
+def move(lines: dict[str, int], kind: str = "moved", *, reveal: bool = False) -> posting.Posted:
     """Post in a unit of its own."""
-    return db.in_unit(lambda: posting.post(kind, "pay_1", lines, reveal=reveal))
+    return db.in_unit(lambda: posting.post(kind, "x_1", lines, reveal=reveal))
 
 
 def balance(account: str) -> int:
@@ -116,8 +116,8 @@ def test_a_hot_merchant_collects_aside_and_a_refund_finds_it_there(database_kind
     assert balance(merchant) == 30_00
     assert invariants.check() == []
     with pytest.raises(MerchantBalanceInsufficient):
-        move({merchant: -30_01, payer: 30_01}, "refund")
-    move({merchant: -25_00, payer: 25_00}, "refund")
+        move({merchant: -30_01, payer: 30_01}, "moved")
+    move({merchant: -25_00, payer: 25_00}, "moved")
     assert (balance(merchant), SIDE.scalar(id=merchant)) == (5_00, 0)
     assert invariants.check() == []
 
@@ -139,14 +139,14 @@ def test_folding_takes_what_lies_aside(database_kind: str) -> None:
 
 def test_a_hold_is_captured_in_part_and_the_rest_released() -> None:
     payer, merchant = wallet("cus_1", 50_00), shop()
-    hold = db.in_unit(lambda: holds.place(payer, 30_00, "pay_1", None))
+    hold = db.in_unit(lambda: holds.place(payer, 30_00, "x_1", None))
     held = accounts.get(payer)
     assert held is not None
     assert (held.balance, held.held, held.available) == (50_00, 30_00, 20_00)
     with pytest.raises(InsufficientFunds):
         move({payer: -20_01, merchant: 20_01})
     db.in_unit(lambda: accounts.freeze(payer))
-    db.in_unit(lambda: holds.capture(hold, "payment", {payer: -12_00, merchant: 12_00}))
+    db.in_unit(lambda: holds.capture(hold, "moved", {payer: -12_00, merchant: 12_00}))
     after = accounts.get(payer)
     assert after is not None
     assert (after.balance, after.held) == (38_00, 0)
@@ -158,29 +158,32 @@ def test_a_hold_is_captured_in_part_and_the_rest_released() -> None:
 def test_a_hold_needs_funds_and_ends_once() -> None:
     payer = wallet("cus_1", 10_00)
     with pytest.raises(InsufficientFunds, match="1000"):
-        db.in_unit(lambda: holds.place(payer, 10_01, "pay_1", None, reveal=True))
-    hold = db.in_unit(lambda: holds.place(payer, 10_00, "pay_1", None))
+        db.in_unit(lambda: holds.place(payer, 10_01, "x_1", None, reveal=True))
+    hold = db.in_unit(lambda: holds.place(payer, 10_00, "x_1", None))
     db.in_unit(lambda: holds.release(hold, status="expired"))
     row = holds.get(hold)
     assert row is not None
     assert (row.status, balance(payer)) == ("expired", 10_00)
     merchant = shop()
     with pytest.raises(InvalidState):
-        db.in_unit(lambda: holds.capture(hold, "payment", {payer: -1, merchant: 1}))
-    with pytest.raises(ValueError, match="takes something"):
-        db.in_unit(lambda: holds.capture(hold, "payment", {merchant: 1}))
+        db.in_unit(lambda: holds.capture(hold, "moved", {payer: -1, merchant: 1}))
+    other = db.in_unit(lambda: holds.place(payer, 5, "x_1", None))
+    for lines in ({merchant: 1}, {payer: -6, merchant: 6}):
+        with pytest.raises(ValueError, match="takes something"):
+            db.in_unit(lambda lines=lines: holds.capture(other, "moved", lines))
+    db.in_unit(lambda: holds.release(other))
     for missing in (
         lambda: holds.release("hld_none"),
-        lambda: holds.capture("hld_none", "payment", {}),
-        lambda: holds.place("wal_none", 1, "pay_1", None),
+        lambda: holds.capture("hld_none", "moved", {}),
+        lambda: holds.place("wal_none", 1, "x_1", None),
     ):
         with pytest.raises(NotFound):
             db.in_unit(missing)
     db.in_unit(lambda: accounts.freeze(payer))
     with pytest.raises(WalletFrozen):
-        db.in_unit(lambda: holds.place(payer, 1, "pay_1", None))
+        db.in_unit(lambda: holds.place(payer, 1, "x_1", None))
     with pytest.raises(ValueError, match="positive"):
-        db.in_unit(lambda: holds.place(payer, 0, "pay_1", None))
+        db.in_unit(lambda: holds.place(payer, 0, "x_1", None))
 
 
 def test_an_entry_is_reversed_once() -> None:
@@ -223,7 +226,7 @@ def test_opposite_transfers_never_lock_each_other_out(app: Flask, database_kind:
         try:
             with app.app_context():
                 for _ in range(25):
-                    move(dict(lines), "transfer")
+                    move(dict(lines), "moved")
         except BaseException as fault:
             faults.append(fault)
 

@@ -194,7 +194,7 @@ def _all_errors(
 def _serve(facts: Route, view: Callable[..., Any]) -> Callable[..., Response]:
     """The function that Flask calls, with everything decided that can be decided beforehand."""
     named = inspect.signature(view).parameters
-    wants_caller, wants_query = "caller" in named, "query" in named
+    wants_caller, wants_body, wants_query = (n in named for n in ("caller", "body", "query"))
     shapes = tuple((name, PREFIXES.get(name)) for name in facts.parameters)
 
     @functools.wraps(view)
@@ -218,7 +218,9 @@ def _serve(facts: Route, view: Callable[..., Any]) -> Callable[..., Response]:
             raise errors.ReadOnly("The service takes no writes just now. Reads go on.")
         tree = None
         if facts.body is not None:
-            given["body"], tree = bodies.read(request, facts.body)
+            body, tree = bodies.read(request, facts.body)
+            if wants_body:
+                given["body"] = body
         query = bodies.query(request, facts.query)
         if wants_query:
             given["query"] = query

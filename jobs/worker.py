@@ -1,0 +1,131 @@
+"""The worker: RQ's simple worker, and beside it the clock. `python -m jobs.worker`.
+
+The simple worker runs jobs in this very process, where the app is loaded and connections to
+receivers stay open; a job here is a drain, which bounds itself. RQ's scheduler is called by a
+thread of ours instead of running as a child, which would outlive a killed worker and hold its lock.
+"""
+
+import logging
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+import redis
+from rq import Queue, SimpleWorker
+from rq.scheduler import RQScheduler
+from rq.serializers import JSONSerializer
+
+from jobs.house import worker_app
+from payments import config
+from payments.app import periodic_tasks
+from payments.config import ConfigError
+from payments.events import nudges
+from payments.operations.clock import Clock
+from payments.webhooks import drain
+
+FINE, NOT_RUN = 0, 3
+AGAIN_S = 1.0
+SCHEDULE_S = 0.5
+REDIS_CONNECT_S = 5.0
+# RQ waits for jobs in calls of up to some minutes; a dead peer is noticed by keepalive instead.
+CONNECTION: dict[str, Any] = {
+    "socket_connect_timeout": REDIS_CONNECT_S,
+    "socket_keepalive": True,
+}
+
+log = logging.getLogger(__name__)
+
+
+class Worker(SimpleWorker):
+    """RQ's worker; asked to stop, it has the drain end soon, not at the end of its time."""
+
+    stop_asked = threading.Event()
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """A handler of SIGTERM and SIGINT."""
+        self.stop_asked.set()
+        drain.of_process().stop()
+        super().request_stop(signum, frame)
+
+
+class Schedule(threading.Thread):
+    """Moves RQ jobs whose time has come into the queue, whichever worker holds the lock for it."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(name="schedule", daemon=True)
+        self._redis = redis.Redis.from_url(url, socket_timeout=REDIS_CONNECT_S, **CONNECTION)
+        self._scheduler = RQScheduler(
+            [nudges.QUEUE],
+            connection=self._redis,
+            serializer=JSONSerializer,
+            logging_level="WARNING",
+        )
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Until stopped; Redis being away is waited for."""
+        renewed = 0.0
+        while not self._stopping.wait(SCHEDULE_S):
+            try:
+                if time.monotonic() - renewed >= self._scheduler.interval:
+                    self._scheduler.acquire_locks()
+                    renewed = time.monotonic()
+                self._scheduler.enqueue_scheduled_jobs()
+            except redis.RedisError as fault:
+                log.warning("Redis is away from the schedule", extra={"error": str(fault)})
+
+    def stop(self) -> None:
+        """Give the lock back, so that another worker need not wait for it to run out."""
+        self._stopping.set()
+        self.join()
+        try:
+            self._scheduler.release_locks()
+        except redis.RedisError:
+            log.warning("the scheduler's lock stays until it runs out")
+        self._redis.close()
+
+
+def work(url: str) -> None:
+    """Work until asked to stop, through the times that Redis is away."""
+    while not Worker.stop_asked.is_set():
+        connection = redis.Redis.from_url(url, **CONNECTION)
+        try:
+            queue = Queue(nudges.QUEUE, connection=connection, serializer=JSONSerializer)
+            worker = Worker([queue], connection=connection, serializer=JSONSerializer)
+            worker.log_result_lifespan = False
+            worker.work(logging_level="WARNING")  # it also returns when Redis goes away
+        except (redis.RedisError, OSError) as fault:
+            log.warning("Redis is away; the worker waits", extra={"error": str(fault)})
+        finally:
+            connection.close()
+        Worker.stop_asked.wait(AGAIN_S)
+
+
+def main() -> int:
+    """Exit 0: stopped when asked. 3: the settings can't be used, or name no Redis."""
+    try:
+        app = worker_app()
+    except ConfigError as error:
+        sys.stderr.write(f"The settings can't be used:\n{error}\n")
+        return NOT_RUN
+    with app.app_context():
+        url = config.current().redis_url
+        if url is None:
+            sys.stderr.write("REDIS_URL is not set: the web process runs the clock by itself.\n")
+            return NOT_RUN
+        clock, schedule = Clock(app.app_context, periodic_tasks(config.current())), Schedule(url)
+        clock.start()
+        schedule.start()
+        try:
+            work(url)
+        finally:
+            clock.stop()
+            schedule.stop()
+            drain.finish()
+    return FINE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

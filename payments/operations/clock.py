@@ -1,0 +1,145 @@
+"""The clock: what happens from time to time, driven by rows, so that nothing lives in one process.
+
+`periodic_tasks` says when each task is next due. Every clock that runs (one beside each worker; in
+the web processes where there is no Redis) looks there; one conditional UPDATE decides which of them
+runs the task. A clock that dies in the middle leaves a lease that runs out.
+"""
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from payments import config, db, origin
+from payments.db import Sql
+from payments.errors import Busy
+from payments.events import nudges
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.5
+"""How often a clock looks whether something is due."""
+LEASE = timedelta(seconds=60)
+"""How long a task may be silent before another clock takes it over; each is much shorter."""
+
+_ADD = Sql(
+    "INSERT INTO periodic_tasks (name, next_run_at) VALUES (:name, :now)"
+    " ON CONFLICT (name) DO NOTHING"
+)
+_DUE = Sql(
+    "SELECT name FROM periodic_tasks"
+    " WHERE next_run_at <= :now AND (lease_until IS NULL OR lease_until <= :now)"
+)
+_CLAIM = Sql(
+    "UPDATE periodic_tasks SET lease_until = :until, lease_token = :token WHERE name = :name"
+    " AND next_run_at <= :now AND (lease_until IS NULL OR lease_until <= :now)"
+)
+_FINISH = Sql(
+    "UPDATE periodic_tasks SET next_run_at = :next, lease_until = NULL, lease_token = NULL,"
+    " last_run_at = :now, last_error = :error WHERE name = :name AND lease_token = :token"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Something to be done about every so many seconds, in the context of the app, outside a unit.
+
+    It may run twice, and in two processes at once where a lease ran out: it must be safe to.
+    hears: it also runs as soon as something in this process asked for it (`events.nudges`).
+    """
+
+    name: str
+    every_s: float
+    run: Callable[[], object]
+    hears: bool = False
+
+
+class Clock:
+    """A thread that runs what is due. context: opens the app's context, once for each look."""
+
+    def __init__(
+        self, context: Callable[[], AbstractContextManager[object]], tasks: Sequence[Task]
+    ) -> None:
+        self._context = context
+        self._tasks = {task.name: task for task in tasks}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
+
+    def start(self) -> None:
+        """Begin. After a fork, never before: threads do not survive it."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 15.0) -> None:
+        """Run nothing more, and return when what runs has ended."""
+        self._stopping.set()
+        nudges.heard.set()
+        self._thread.join(timeout_s)
+
+    def tick(self) -> int:
+        """Run what is due, one after the other; gives how many ran. Nothing while read-only."""
+        if config.current().read_only:
+            return 0
+        due = [row.name for row in _DUE.all() if row.name in self._tasks]
+        return sum(self._claimed(self._tasks[name]) for name in due)
+
+    def _run(self) -> None:
+        known = False
+        while not self._stopping.is_set():
+            try:
+                with self._context(), origin.acting("job:clock"):
+                    if not known and not config.current().read_only:
+                        db.in_unit(self._introduce)
+                        known = True
+                    self._listen()
+                    self.tick()
+            except Busy:
+                log.warning("the clock can't reach the database; it goes on trying")
+                self._stopping.wait(LOOK_S)
+            except Exception:
+                log.exception("the clock stumbled; it goes on")
+                self._stopping.wait(LOOK_S)
+            nudges.heard.wait(LOOK_S)
+
+    def _introduce(self) -> None:
+        for name in sorted(self._tasks):
+            _ADD.run(name=name)
+
+    def _listen(self) -> None:
+        """A nudge of this very process: run what hears it, without waiting for its time."""
+        if not nudges.heard.is_set() or config.current().read_only:
+            return
+        nudges.heard.clear()
+        for task in self._tasks.values():
+            if task.hears and not self._stopping.is_set():
+                self._do(task)
+
+    def _claimed(self, task: Task) -> bool:
+        token = secrets.token_hex(8)
+        claimed = db.in_unit(
+            lambda: _CLAIM.run(name=task.name, token=token, until=db.unit().now + LEASE)
+        )
+        if not claimed or self._stopping.is_set():
+            return False
+        error = self._do(task)
+        db.in_unit(
+            lambda: _FINISH.run(
+                name=task.name,
+                token=token,
+                error=error,
+                next=db.unit().now + timedelta(seconds=task.every_s),
+            )
+        )
+        return True
+
+    def _do(self, task: Task) -> str | None:
+        """Run it; gives the name of what it failed with. A failure waits for its next time."""
+        try:
+            with origin.acting(f"job:{task.name}"):
+                task.run()
+        except Exception as fault:
+            log.exception("a periodic task failed", extra={"task": task.name})
+            return type(fault).__name__
+        return None

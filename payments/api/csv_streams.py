@@ -60,14 +60,14 @@ def _harmless(cell: Cell) -> Cell:
 def _parts(
     columns: Sequence[str], rows: Callable[[], Iterable[Sequence[Cell]]]
 ) -> Generator[bytes]:
+    part = [line(columns)]
     with db.snapshot():
-        part = [line(columns)]
         for row in rows():
             part.append(line(row))
-            if len(part) == ROWS_AT_ONCE:
+            if len(part) >= ROWS_AT_ONCE:
                 yield "".join(part).encode()
                 part = []
-        yield "".join(part).encode()
+    yield "".join(part).encode()  # the connection is back already, however slow the client
 
 
 class _Steps:

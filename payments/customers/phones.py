@@ -10,14 +10,18 @@ from payments.errors import Fault, InvalidRequest
 
 # Digits of any script, and what people put between them. No letters: no `1-800-FLOWERS`, no
 # extension, no `tel:`, so that nothing of what was typed is silently dropped.
-_DIALLED = re.compile(r"[+\uff0b]?[\d\s().\-/\u2010-\u2015\u200e\u200f]+")
+_DIALLED = re.compile(r"[+\uff0b]?[\d\s().\-/\u2010-\u2015]+")
+
+# The plans of some countries take `12` for possible. No phone in the world has under 8 digits,
+# country code included (Saint Helena's), nor over 15.
+_E164 = re.compile(r"\+[1-9][0-9]{7,14}", re.ASCII)
 
 
 def parse(text: str, pointer: str = "/phone") -> str:
     """The number in E.164, such as `+4915112345678`.
 
     A number without a country code is read as dialled in `DEFAULT_REGION`, where that is set. It
-    must be possible by its length and country; whether it is in use, the code sent to it will
+    must be possible by its country and length; whether it is in use, the code sent to it will
     show, while lists of numbers in use are always behind. pointer: where the text stands in the
     body. Raises InvalidRequest. Source: ITU-T E.164, by libphonenumber's metadata.
     """
@@ -30,7 +34,9 @@ def parse(text: str, pointer: str = "/phone") -> str:
         if number is not None and (
             phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
         ):
-            return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+            found = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+            if _E164.fullmatch(found):
+                return found
     national = f", or a number as dialled in {region}" if region else ""
     raise InvalidRequest(
         Fault(pointer, f"must be a phone number in E.164, such as +4915112345678{national}")

@@ -4,17 +4,16 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from payments import db, ids
+from payments.customers import profiles
 from payments.db import Sql
 from payments.ledger import accounts, posting
 
-T = TypeVar("T")
 PHONE = "+4915112345678"
 
 
@@ -32,7 +31,7 @@ class Person:
 
     def calls(
         self, method: str, path: str, body: Any = None, *, key: str | None = None, **headers: str
-    ) -> TestResponse:
+    ) -> Any:
         """One call, as whoever they are by now."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.tokens:
@@ -48,7 +47,7 @@ class Person:
         lines = self._log.read_text().splitlines() if self._log.exists() else []
         return [line.split()[2] for line in lines if line.split()[1] == self.phone]
 
-    def asks(self, *, key: str | None = None) -> TestResponse:
+    def asks(self, *, key: str | None = None) -> Any:
         """Ask for a code."""
         return self.calls("POST", "/v1/auth/otp", {"phone": self.phone}, key=key)
 
@@ -58,7 +57,7 @@ class Person:
         assert asked.status_code == 202, asked.text
         return asked.json["challenge_id"], self.messages()[-1]
 
-    def tries(self, challenge_id: str, code: str, *, key: str | None = None) -> TestResponse:
+    def tries(self, challenge_id: str, code: str, *, key: str | None = None) -> Any:
         """Try a code."""
         return self.calls(
             "POST", "/v1/auth/token", {"challenge_id": challenge_id, "code": code}, key=key
@@ -71,7 +70,7 @@ class Person:
         self.tokens = answer.json
         return self.tokens
 
-    def refreshes(self, token: str | None = None, *, key: str | None = None) -> TestResponse:
+    def refreshes(self, token: str | None = None, *, key: str | None = None) -> Any:
         """Show a refresh token: the one they have, or another."""
         shown = token or self.tokens["refresh_token"]
         return self.calls("POST", "/v1/auth/refresh", {"refresh_token": shown}, key=key)
@@ -86,7 +85,7 @@ def other_code(code: str, by: int = 1) -> str:
     return f"{(int(code) + by) % 10**6:06d}"
 
 
-def at_once(works: Iterable[Callable[[], T]]) -> list[T]:
+def at_once(works: Iterable[Callable[[], Any]]) -> list[Any]:
     """All of them in threads of their own."""
     todo = list(works)
     with ThreadPoolExecutor(len(todo)) as pool:
@@ -99,13 +98,24 @@ def run(app: Flask, statement: str, **binds: Any) -> list[Any]:
         return Sql(statement).all(**binds)
 
 
-def set_back(app: Flask, table: str, column: str, seconds: float, where: str = "1 = 1") -> None:
+def set_back(
+    app: Flask, table: str, column: str, seconds: float, where: str = "1 = 1", key: str = "id"
+) -> None:
     """Let a time of some rows lie that much earlier, as if so much time had passed."""
     with app.app_context(), db.unit_of_work():
-        for row in Sql(f"SELECT id, {column} AS moved_at FROM {table} WHERE {where}").all():
-            Sql(f"UPDATE {table} SET {column} = :at WHERE id = :id").run(
+        found = Sql(f"SELECT {key} AS id, {column} AS moved_at FROM {table} WHERE {where}").all()
+        for row in found:
+            Sql(f"UPDATE {table} SET {column} = :at WHERE {key} = :id").run(
                 id=row.id, at=row.moved_at - timedelta(seconds=seconds)
             )
+
+
+def wallet_of(app: Flask, phone: str) -> str:
+    """The id of somebody's first wallet, who need not have signed in."""
+    with app.app_context(), db.unit_of_work():
+        found = profiles.wallet_of(profiles.get_or_create(phone).id, "EUR")
+        assert found is not None
+        return str(found.id)
 
 
 def deposit(app: Flask, wallet_id: str, amount: int, kind: str = "deposit") -> None:

@@ -42,11 +42,25 @@ def customer(app: Flask, phone: str, has: int = 0, currency: str = "EUR") -> Cal
     return callers.customer(app.test_client(), world.customer(phone, has, currency))
 
 
+def outside(service_name: str, currency: str = "EUR") -> int:
+    """What came in by a service, below zero."""
+    found = accounts.find("system", f"external:{service_name}", currency)
+    assert found is not None
+    return int(found.balance)
+
+
 def purse(phone: str, currency: str = "EUR") -> int | None:
     """What the phone's wallet has; None without a wallet."""
     found = profiles.find_by_phone(phone)
     wallet = found and accounts.find(found.id, "customer", currency)
     return wallet.balance if wallet else None
+
+
+def only(answers: Iterable[TestResponse], status: int) -> dict[str, Any]:
+    """The object of the one answer of that status."""
+    (found,) = [answer.json for answer in answers if answer.status_code == status]
+    assert isinstance(found, dict)
+    return found
 
 
 def entries(object_id: str) -> int:
@@ -59,8 +73,8 @@ def rows() -> Any:
     return _COUNTS.one()
 
 
-def at_once(calls: Iterable[Callable[[], TestResponse]]) -> list[TestResponse]:
-    """All of them, each in a thread of its own; the answers in the same order."""
+def at_once(calls: Iterable[Callable[[], T]]) -> list[T]:
+    """All of them, each in a thread of its own; what they gave in the same order."""
     waiting = list(calls)
     with ThreadPoolExecutor(len(waiting)) as pool:
         return [each.result() for each in [pool.submit(call) for call in waiting]]

@@ -4,7 +4,6 @@ from collections import Counter
 
 import pytest
 
-from payments.ledger import accounts
 from tests.checkout import world
 from tests.merchants.callers import pointers, refused, told
 from tests.transfers import people
@@ -31,7 +30,7 @@ def test_money_arrives_at_a_phone_not_yet_seen(app_context, taxi):
         "created_at": made["created_at"],
     }
     assert (wallet["balance"], wallet["held"], wallet["available"]) == (50_00, 0, 50_00)
-    assert accounts.find("system", "external:taxi", "EUR").balance == -50_00
+    assert people.outside("taxi") == -50_00
     assert people.entries(made["id"]) == 1
     world.sound()
 
@@ -150,21 +149,18 @@ def test_one_reference_at_once_with_other_facts_is_one_deposit(postgres_app):
 
     answers = people.at_once(sent(amount) for amount in range(1, 9))
     assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 7}
-    moved = next(answer.json for answer in answers if answer.status_code == 201)
+    moved = people.only(answers, 201)
     assert people.purse(moved["phone"]) == moved["amount"]
     assert people.rows().customers == 1  # who was refused made nobody
     world.sound()
 
 
 def test_many_deposits_at_once_for_one_new_phone_all_arrive(postgres_app):
-    answers = people.at_once(
-        (
-            lambda n=n: people.service(postgres_app).post(
-                URL, FACTS | {"external_reference": f"b{n}"}
-            )
-        )
-        for n in range(8)
-    )
+    def sent(number: int):
+        facts = FACTS | {"external_reference": f"b-{number}"}
+        return lambda: people.service(postgres_app).post(URL, facts)
+
+    answers = people.at_once(sent(number) for number in range(8))
     assert [answer.status_code for answer in answers] == [201] * 8
     assert people.purse(ANN) == 8 * 50_00
     assert people.rows().customers == 1

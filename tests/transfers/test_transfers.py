@@ -4,7 +4,6 @@ from collections import Counter
 
 import pytest
 
-from payments.customers import profiles
 from tests.checkout import world
 from tests.merchants import callers
 from tests.merchants.callers import pointers, refused, told
@@ -17,7 +16,7 @@ TO_BOB = {"to_phone": BOB, "amount": 30_00, "currency": "EUR"}
 
 def test_money_goes_at_once_and_both_sides_see_it(app_context, ann, bob):
     sent = told(ann.post(URL, TO_BOB | {"note": "Pizza\nand wine 🍷"}), 201)
-    ids = {phone: profiles.find_by_phone(phone).id for phone in (ANN, BOB)}
+    ids = {phone: world.customer(phone) for phone in (ANN, BOB)}
     assert sent == {
         "object": "transfer",
         "id": sent["id"],
@@ -160,15 +159,15 @@ def test_both_directions_are_one_list_newest_first(app_context, app, ann, bob):
         body = {"to_phone": to_phone, "amount": 1_00, "currency": "EUR"}
         made.append(told(sender.post(URL, body), 201)["id"])
     people.customer(app, CAROL, has=1_00).post(URL, TO_BOB | {"amount": 1_00})
-    seen, cursor = [], {}
-    while cursor is not None:
-        page = told(ann.get(URL, limit=2, **cursor))
-        seen += page["data"]
-        cursor = {"cursor": page["next_cursor"]} if page["next_cursor"] else None
+    pages = [told(ann.get(URL, limit=2))]
+    while pages[-1]["next_cursor"]:
+        pages.append(told(ann.get(URL, limit=2, cursor=pages[-1]["next_cursor"])))
+    seen = [each for page in pages for each in page["data"]]
+    assert [len(page["data"]) for page in pages] == [2, 2, 1]
     assert [each["id"] for each in seen] == made[::-1]
     assert [each["direction"] for each in seen] == ["out", "in", "out", "in", "out"]
-    first = told(ann.get(URL, limit=2))["next_cursor"]
-    assert refused(bob.get(URL, limit=2, cursor=first)) == (422, "invalid_cursor")
+    foreign = bob.get(URL, limit=2, cursor=pages[0]["next_cursor"])
+    assert refused(foreign) == (422, "invalid_cursor")
 
 
 def test_the_same_money_is_not_sent_twice_at_once(postgres_app):
@@ -197,7 +196,7 @@ def test_money_back_and_forth_at_once_never_locks_itself_out(postgres_app):
             callers.Caller(client, **sender.headers).post(URL, body).status_code for _ in range(5)
         ]
 
-    statuses = people.at_once(sends(number) for number in range(8))  # type: ignore[arg-type]
+    statuses = people.at_once(sends(number) for number in range(8))
     assert statuses == [[201] * 5] * 8
     assert (people.purse(ANN), people.purse(BOB)) == (100_00, 100_00)
     world.sound()

@@ -1,12 +1,14 @@
 """Callers of each kind over HTTP: a customer, a merchant's key, an operator, a sister service."""
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from payments import clock
 from payments.customers import sessions
 from payments.db import Row, Sql
 from payments.merchants import api_keys
@@ -83,11 +85,26 @@ def with_key(client: FlaskClient, merchant_id: str, *scopes: str, **more: Any) -
     return bearer(client, key_row(merchant_id, *scopes, **more)[1])
 
 
+def end_key(key_id: str, how: str) -> None:
+    """Let the key have ended a second ago: `expired` or `revoked`."""
+    column = {"expired": "expires_at", "revoked": "revoked_at"}[how]
+    moment = clock.now() - timedelta(seconds=1)
+    world.did(
+        lambda: Sql(f"UPDATE api_keys SET {column} = :at WHERE id = :id").run(id=key_id, at=moment)
+    )
+
+
 def refused(answer: TestResponse) -> tuple[int, str]:
     """Status and code of an answer that must be a problem."""
     assert answer.mimetype == "application/problem+json", answer.text
     assert answer.json is not None
     return answer.status_code, answer.json["code"]
+
+
+def detail(answer: TestResponse) -> str:
+    """What the problem says."""
+    assert answer.json is not None
+    return str(answer.json["detail"])
 
 
 def pointers(answer: TestResponse) -> list[str]:

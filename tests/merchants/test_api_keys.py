@@ -19,6 +19,7 @@ from tests.merchants.callers import (
     OWNER_PHONE,
     Caller,
     bearer,
+    detail,
     key_row,
     pointers,
     refused,
@@ -43,6 +44,11 @@ def manager(client, shop) -> Caller:
     return with_key(client, shop, "api_keys", "payments:read")
 
 
+def stored(key_id: str) -> Any:
+    """The key's row, as it is in the table."""
+    return ROW.one(id=key_id)
+
+
 def made_by(caller: Caller, *scopes: str, **more: Any) -> dict[str, Any]:
     body = {"name": "till", "scopes": list(scopes or ["payments:read"]), **more}
     return told(caller.post("/v1/api_keys", body), 201)
@@ -54,7 +60,7 @@ def later(**delta: float) -> str:
 
 def times_of(key_id: str, **changed: datetime | None) -> None:
     """Let these times of the key be others."""
-    row = ROW.one(id=key_id)
+    row = stored(key_id)
     kept = {name: getattr(row, name) for name in ("expires_at", "revoked_at", "last_used_at")}
     world.did(lambda: SHIFT.run(id=key_id, **(kept | changed)))
 
@@ -117,7 +123,7 @@ def test_an_ended_session_makes_and_revokes_nothing(client, shop):
     body = {"name": "till", "scopes": ["*"], "merchant": shop}
     assert refused(caller.post("/v1/api_keys", body)) == (401, "key_revoked")
     assert refused(caller.delete(f"/v1/api_keys/{key.id}")) == (401, "key_revoked")
-    assert ROW.one(id=key.id).revoked_at is None
+    assert stored(key.id).revoked_at is None
 
 
 @pytest.mark.parametrize(
@@ -170,7 +176,7 @@ def test_a_replay_leaves_the_secret_out_and_says_so(request, shop, who):
 def test_nothing_that_is_stored_or_logged_has_the_secret(app, owner, shop, caplog):
     key = made_by(owner, "payments:read", merchant=shop)
     secret = key["secret"]
-    row = ROW.one(id=key["id"])
+    row = stored(key["id"])
     kept = [str(column) for column in row] + [answer.body for answer in ANSWERS.all()]
     kept += [line.after_json for line in trail(app, key["id"])] + [caplog.text]
     assert not [text for text in kept if secret[3:20] in text or secret[:-4] in text]
@@ -236,7 +242,7 @@ def test_an_expired_key_opens_nothing(client, shop):
     assert told(probe(client, secret))["id"] == shop
     times_of(row.id, expires_at=ago(seconds=1))
     assert refused(probe(client, secret)) == (401, "token_expired")
-    assert api_keys.key_object(ROW.one(id=row.id), clock.now())["status"] == "expired"
+    assert api_keys.key_object(stored(row.id), clock.now())["status"] == "expired"
 
 
 def test_a_revoked_key_opens_nothing(client, owner, shop):
@@ -272,7 +278,7 @@ def test_a_revocation_is_brought_nearer_and_never_taken_back(client, owner, shop
 def test_an_overlap_is_whole_seconds_up_to_thirty_days(owner, shop, after):
     row, _secret = key_row(shop)
     assert pointers(owner.delete(f"/v1/api_keys/{row.id}", after=after)) == ["/after"]
-    assert ROW.one(id=row.id).revoked_at is None
+    assert stored(row.id).revoked_at is None
 
 
 def test_a_key_may_end_itself(client, shop):
@@ -315,31 +321,31 @@ def test_a_key_without_the_scope_gets_no_replay(client, shop):
 def test_its_use_is_noted_at_most_once_a_minute(client, shop):
     row, secret = key_row(shop)
     probe(client, secret)
-    first = ROW.one(id=row.id).last_used_at
+    first = stored(row.id).last_used_at
     assert abs(first - clock.now()) < timedelta(seconds=10)
     probe(client, secret)
-    assert ROW.one(id=row.id).last_used_at == first
+    assert stored(row.id).last_used_at == first
     times_of(row.id, last_used_at=first - timedelta(seconds=55))
     probe(client, secret)
-    assert ROW.one(id=row.id).last_used_at == first - timedelta(seconds=55)
+    assert stored(row.id).last_used_at == first - timedelta(seconds=55)
     times_of(row.id, last_used_at=first - timedelta(seconds=61))
     probe(client, secret)
-    assert ROW.one(id=row.id).last_used_at >= first
-    assert ROW.one(id=row.id).version == 1
+    assert stored(row.id).last_used_at >= first
+    assert stored(row.id).version == 1
 
 
 def test_a_refused_keys_use_is_not_noted(client, owner, shop):
     row, secret = key_row(shop)
     told(owner.delete(f"/v1/api_keys/{row.id}"))
     probe(client, secret)
-    assert ROW.one(id=row.id).last_used_at is None
+    assert stored(row.id).last_used_at is None
 
 
 def test_read_only_serves_keys_and_notes_nothing(make_app, shop):
     row, secret = key_row(shop)
     quiet = make_app(READ_ONLY="true")
     assert told(probe(quiet.test_client(), secret))["id"] == shop
-    assert ROW.one(id=row.id).last_used_at is None
+    assert stored(row.id).last_used_at is None
 
 
 def test_a_use_that_can_not_be_noted_refuses_nobody(client, shop, caplog):
@@ -348,7 +354,7 @@ def test_a_use_that_can_not_be_noted_refuses_nobody(client, shop, caplog):
         LOCK.run(id=row.id)
         answer = elsewhere.submit(probe, client, secret).result()
     assert told(answer)["id"] == shop
-    assert ROW.one(id=row.id).last_used_at is None
+    assert stored(row.id).last_used_at is None
     assert "could not be noted" in caplog.text
 
 
@@ -384,8 +390,8 @@ def test_anothers_keys_are_404_and_the_same_404_as_none(client, owner, stranger,
                 caller.delete(f"/v1/api_keys/{key_id}"),
             ]
             assert [refused(answer) for answer in answers] == [(404, "not_found")] * 2
-            assert len({answer.json["detail"] for answer in answers}) == 1
+            assert len({detail(answer) for answer in answers}) == 1
     assert refused(stranger.get("/v1/api_keys", merchant=shop)) == (404, "not_found")
     assert refused(foreign.get("/v1/api_keys", merchant=shop)) == (404, "not_found")
     assert row.id not in [key["id"] for key in told(foreign.get("/v1/api_keys"))["data"]]
-    assert ROW.one(id=row.id).revoked_at is None
+    assert stored(row.id).revoked_at is None

@@ -10,7 +10,7 @@ from payments.ledger import accounts
 from payments.merchants import applications
 from tests.checkout import world
 from tests.merchants import callers
-from tests.merchants.callers import Caller, pointers, refused, told, trail
+from tests.merchants.callers import Caller, detail, pointers, refused, told, trail
 
 EVENTS = Sql("SELECT merchant_id, type, body, request_id FROM events WHERE object_id = :id")
 
@@ -122,7 +122,7 @@ def test_a_step_that_does_not_fit_is_refused_says_so_and_stands_in_the_trail(
     for action in {"approve", "suspend", "unsuspend"} - POSSIBLE[status]:
         answer = operator.post(f"/admin/merchants/{applied}/{action}")
         assert refused(answer) == (409, "invalid_state")
-        assert status in answer.json["detail"]
+        assert status in detail(answer)
         last = trail(app, applied)[-1]
         assert (last.actor, last.action) == ("operator:ann", f"merchant.{action}")
         assert (last.outcome, last.after_json) == ("invalid_state", None)
@@ -200,7 +200,7 @@ def test_anothers_merchant_is_404_and_the_same_404_as_none(client, owner, strang
             by_key.get(f"/v1/merchants/{merchant_id}"),
         ]
         assert [refused(answer) for answer in answers] == [(404, "not_found")] * 5
-        assert len({answer.json["detail"] for answer in answers}) == 1
+        assert len({detail(answer) for answer in answers}) == 1
     assert applications.get(theirs).name == "Theirs"
 
 

@@ -34,7 +34,7 @@ from tests.stories.people import Api
 
 pytestmark = pytest.mark.slow
 
-PROCESSES = ("web",)
+PROCESSES = ("web", "worker")
 CLIENTS, EACH = 6, 40
 AMOUNT = 1_00
 STOPPED_AFTER = CLIENTS * EACH // 3

@@ -14,7 +14,7 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
-from payments.app import after_fork
+from payments.app import after_fork, before_exit
 from payments.config import ConfigError, load_settings
 from payments.logs import configure
 
@@ -77,3 +77,8 @@ control_socket_disable = True
 def post_fork(server: Arbiter, worker: Worker) -> None:
     """In the child: connections of the parent let go, and the clock started where it runs here."""
     after_fork(server.app.wsgi())
+
+
+def worker_exit(server: Arbiter, worker: Worker) -> None:
+    """In the child, at its end: what its clock was sending is finished and written down."""
+    before_exit(server.app.wsgi())

@@ -15,7 +15,9 @@ from payments.api import (
     callers,
     docs,
     etags,
+    events,
     health,
+    idempotency,
     internal,
     limits,
     me,
@@ -26,21 +28,28 @@ from payments.api import (
     problems,
     refunds,
     requests,
+    signatures,
     transfers,
     wallets,
+    webhook_endpoints,
 )
 from payments.api import models as api_models
 from payments.api.bodies import MAX_BODY
+from payments.checkout import expiry
 from payments.checkout import invariants as checkout_invariants
 from payments.checkout import models as checkout_models
 from payments.config import Settings, load_settings
 from payments.customers import models as customers_models
+from payments.customers import pruning
 from payments.db import Store
 from payments.events import models as events_models
+from payments.ledger import folding
 from payments.merchants import models as merchants_models
 from payments.operations import models as operations_models
+from payments.operations.clock import Clock, Task
 from payments.transfers import invariants as transfers_invariants
 from payments.transfers import models as transfers_models
+from payments.webhooks import drain, sweep
 
 TABLES = (
     audit,
@@ -54,6 +63,10 @@ TABLES = (
     api_models,
 )
 """Where tables are described. Importing them is what makes the metadata whole."""
+
+EXPIRY_S, EXPIRED_AT_ONCE = 5.0, 500
+FOLDING_S = 1.0
+PRUNING_S, PRUNED_AT_ONCE = 3600.0, 1_000
 
 MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
 
@@ -69,6 +82,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     pay.bp,
     refunds.bp,
     balance.bp,
+    webhook_endpoints.bp,
+    events.bp,
     internal.bp,
     admin.bp,
     openapi.bp,
@@ -121,7 +136,43 @@ def _keep(app: Flask, settings: Settings) -> None:
     flask.appcontext_pushed.connect(_use, app, weak=False)
 
 
+def periodic_tasks(settings: Settings) -> tuple[Task, ...]:
+    """What the clock runs, and how often: beside each worker, or in the web process without one."""
+    return (
+        Task("sweep", settings.webhook_worker_poll_secs, sweep.run, hears=True),
+        Task("expiry", EXPIRY_S, lambda: expiry.expire_due(EXPIRED_AT_ONCE)),
+        Task("folding", FOLDING_S, folding.fold_all),
+        Task("pruning", PRUNING_S, _prune),
+    )
+
+
+def _prune() -> None:
+    """Delete what has served its time, in small units."""
+    while db.in_unit(lambda: pruning.prune(PRUNED_AT_ONCE)) >= PRUNED_AT_ONCE:
+        continue
+    db.in_unit(idempotency.prune)
+    db.in_unit(signatures.prune)
+
+
 def after_fork(app: Flask) -> None:
-    """In a web process, once it has forked: let go of connections that belong to the parent."""
+    """In a web process, once it has forked: let go of connections that belong to the parent.
+
+    Without Redis there is no worker: then the clock begins here.
+    """
     store: Store = app.extensions["payments"]
     store.engine.dispose(close=False)
+    with app.app_context():
+        settings = config.current()
+    if settings.redis_url is None:
+        clock = Clock(app.app_context, periodic_tasks(settings))
+        app.extensions["payments_clock"] = clock
+        clock.start()
+
+
+def before_exit(app: Flask) -> None:
+    """In a web process that ends: stop its clock, and write down what is in flight."""
+    clock: Clock | None = app.extensions.pop("payments_clock", None)
+    if clock is not None:
+        clock.stop()
+        with app.app_context():
+            drain.finish()

@@ -14,10 +14,10 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-import _root
 import requests
 from standardwebhooks import Webhook, WebhookVerificationError
 
+import _root
 from payments import db
 from payments.app import create_app
 from payments.config import ConfigError, load_settings
@@ -108,6 +108,19 @@ class Receiver:
             if not self._news.wait(max(0.0, deadline - time.monotonic())):
                 refused = f" ({len(self.refused)} failed verification)" if self.refused else ""
                 raise DemoError(f"no {kind} webhook within {WAIT_S} s{refused}")
+
+
+def wait_for_service(api: Api) -> None:
+    """Return once it answers: `make run` may just be starting. Raises requests.ConnectionError."""
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            api.call("GET", "/health")
+            return
+        except requests.ConnectionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def say(text: str) -> None:
@@ -241,7 +254,7 @@ def main(argv: list[str] | None = None) -> int:
     api = Api(f"http://127.0.0.1:{settings.port}")
     try:
         say("Is the service there?")
-        api.call("GET", "/health")
+        wait_for_service(api)
         run(
             api,
             settings.instance_dir / "sms.log",

@@ -62,6 +62,30 @@ def listing(
     }
 
 
+def following(
+    query: PageQuery,
+    fetch: Callable[[int, Before | None], Sequence[Any]],
+    show: Callable[[Any], dict[str, Any]],
+    *,
+    is_settled: Callable[[Any], bool],
+) -> dict[str, Any]:
+    """One page forward, oldest first, with a cursor to go on from, always. Raises InvalidCursor.
+
+    is_settled: whether all that came before a row is there. The cursor stays before the first row
+    that is not, so that nothing is passed over; such rows come again, and the page is provisional.
+    """
+    tie = _tie(query, ())
+    after = _read(query.cursor, tie) if query.cursor is not None else (clock.EPOCH, "")
+    rows = list(fetch(query.limit, after))
+    settled = [row for row in rows if is_settled(row)]
+    place = (settled[-1].created_at, settled[-1].id) if settled else after
+    return {
+        "data": [show(row) for row in rows],
+        "next_cursor": _cursor(place, tie),
+        "provisional": len(settled) < len(rows),
+    }
+
+
 def _tie(query: PageQuery, bound: Sequence[str]) -> str:
     """The list a cursor belongs to, as a hash: path, caller, filters."""
     request = requests.current()
@@ -77,8 +101,12 @@ def _signer(keys: tuple[str, ...]) -> URLSafeSerializer:
 
 def cursor_after(row: Any, tie: str) -> str:
     """The cursor for what follows this row."""
-    place = [tie, clock.to_rfc3339(row.created_at), row.id]
-    return str(_signer(config.current().secret_key).dumps(place))
+    return _cursor((row.created_at, row.id), tie)
+
+
+def _cursor(place: Before, tie: str) -> str:
+    whole = [tie, clock.to_rfc3339(place[0]), place[1]]
+    return str(_signer(config.current().secret_key).dumps(whole))
 
 
 def _read(cursor: str, tie: str) -> Before:

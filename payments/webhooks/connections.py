@@ -28,7 +28,7 @@ from payments.webhooks.faults import (
 from payments.webhooks.names import Place
 
 HOSTS_KEPT = 256
-KEPT_PER_HOST = 4
+KEPT_PER_HOST = 64
 
 
 class Exchange:

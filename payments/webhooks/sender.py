@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 from payments import clock
 from payments.webhooks import connections, signing
 from payments.webhooks.connections import Exchange, GuardedAdapter
-from payments.webhooks.faults import AttemptFault, ConnectFault, Deadline
+from payments.webhooks.faults import AttemptFault, Blocked, ConnectFault, Deadline
 
 KEPT_BYTES = 2048
 """How much of an answer is kept with the attempt."""
@@ -30,7 +30,10 @@ MAX_RETRY_AFTER_S = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What one attempt sends. keys: one, or two while a secret rotates, the current one first."""
+    """What one attempt sends.
+
+    keys: one, or two while a secret rotates, the current one first; none where it can't be read.
+    """
 
     delivery_id: str
     event_id: str
@@ -78,6 +81,8 @@ class Sender:
         deadline = Deadline(self._timeout_s)
         found: dict[str, object]
         try:
+            if not parcel.keys:
+                raise Blocked("the endpoint's secret can't be read: nothing is sent unsigned")
             found = self._attempt(self._prepared(parcel, sent_at), deadline)
         except AttemptFault as fault:
             found = {"outcome": fault.outcome, "detail": fault.detail}

@@ -1,0 +1,198 @@
+"""Leasing what is due: fairly among endpoints, and never more in flight to one than it may have.
+
+Two statements, in one unit. The first finds endpoints with something due and locks their rows,
+passing over those that another worker is just claiming for. The second, which sees what was
+committed before it began, counts the endpoint's live leases and takes as many as fit. So the cap
+holds over all workers. A lease that has run out is as good as none: its worker is dead.
+"""
+
+import json
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography.fernet import InvalidToken
+
+from payments import config, db, ids, sealing
+from payments.db import Row, Sql
+from payments.webhooks import breaker, signing
+from payments.webhooks.breaker import Health
+from payments.webhooks.sender import Parcel
+
+log = logging.getLogger(__name__)
+
+LEASE_MARGIN_S = 30.0
+"""A lease is the deadline of an exchange and this, for what comes before and after it."""
+
+_IS_FREE = "(d.lease_until IS NULL OR d.lease_until <= :now)"
+_IS_DUE = f"d.status = 'pending' AND d.next_attempt_at <= :now AND {_IS_FREE}"
+_MAY_BE_SENT_TO = "e.status = 'enabled' AND (e.closed_until IS NULL OR e.closed_until <= :now)"
+_CAP = (
+    "(CASE WHEN e.failures > 0 OR e.succeeded_at IS NULL OR e.succeeded_at < :proven"
+    f" THEN {breaker.CAP_UNPROVEN} ELSE {breaker.CAP} END)"
+)
+_IN_FLIGHT = (
+    "(SELECT count(*) FROM deliveries l WHERE l.endpoint_id = e.id AND l.status = 'pending'"
+    " AND l.lease_until > :now)"
+)
+# A loose index scan: one step for each endpoint that is owed something, however much it is owed.
+_WAITING = """
+WITH RECURSIVE waiting (endpoint_id) AS (
+    SELECT * FROM (SELECT d.endpoint_id FROM deliveries d
+        WHERE d.status = 'pending' AND d.endpoint_id > :after
+        ORDER BY d.endpoint_id LIMIT 1) AS first
+    UNION ALL
+    SELECT (SELECT d.endpoint_id FROM deliveries d
+        WHERE d.status = 'pending' AND d.endpoint_id > w.endpoint_id
+        ORDER BY d.endpoint_id LIMIT 1)
+    FROM waiting w WHERE w.endpoint_id IS NOT NULL
+)
+"""
+_READY = f"""{_WAITING}
+SELECT e.id, e.url, e.secret_sealed, e.old_secret_sealed, e.old_secret_until, e.failures,
+    e.failing_since_at, e.closed_until, e.succeeded_at
+FROM waiting w JOIN webhook_endpoints e ON e.id = w.endpoint_id
+WHERE {_MAY_BE_SENT_TO} AND {_IN_FLIGHT} < {_CAP}
+    AND EXISTS (SELECT 1 FROM deliveries d WHERE d.endpoint_id = e.id AND {_IS_DUE})
+LIMIT :limit
+"""
+_PEEK = Sql(_READY)
+# NO KEY: an event's deliveries refer to the endpoint and must not wait for this, nor hide it.
+_LOCK = Sql(_READY + " FOR NO KEY UPDATE OF e SKIP LOCKED")
+
+_LEASE = """
+UPDATE deliveries SET lease_until = :until, lease_token = :token, attempts = attempts + 1
+WHERE status = 'pending' AND (lease_until IS NULL OR lease_until <= :now) AND id IN (
+    SELECT id FROM ({chosen}) AS chosen ORDER BY turn, next_attempt_at LIMIT :room)
+RETURNING id, event_id, endpoint_id, attempts, tries
+"""
+_TURN = "row_number() OVER (PARTITION BY d.endpoint_id ORDER BY d.next_attempt_at, d.id) AS turn"
+_TAKE = Sql(
+    _LEASE.format(
+        chosen=f"""
+        SELECT d.id, d.next_attempt_at, {_TURN} FROM webhook_endpoints e CROSS JOIN LATERAL (
+            SELECT d.id, d.endpoint_id, d.next_attempt_at FROM deliveries d
+            WHERE d.endpoint_id = e.id AND {_IS_DUE} ORDER BY d.next_attempt_at, d.id
+            LIMIT greatest({_CAP} - {_IN_FLIGHT}, 0)
+        ) AS d
+        WHERE e.id IN (SELECT json_array_elements_text(CAST(:endpoints AS json)))"""
+    ),
+    sqlite=_LEASE.format(
+        chosen=f"""
+        SELECT due.id, due.next_attempt_at, due.turn FROM (
+            SELECT e.id, {_CAP} - {_IN_FLIGHT} AS room FROM webhook_endpoints e
+            WHERE e.id IN (SELECT value FROM json_each(:endpoints))
+        ) AS free JOIN (
+            SELECT d.id, d.endpoint_id, d.next_attempt_at, {_TURN} FROM json_each(:endpoints) AS e
+            JOIN deliveries d ON d.id IN (SELECT d.id FROM deliveries d
+                WHERE d.endpoint_id = e.value AND {_IS_DUE}
+                ORDER BY d.next_attempt_at, d.id LIMIT {breaker.CAP})
+        ) AS due ON due.endpoint_id = free.id AND due.turn <= free.room"""
+    ),
+)
+_BODIES = Sql(
+    "SELECT id, body FROM events"
+    " WHERE id IN (SELECT json_array_elements_text(CAST(:events AS json)))",
+    sqlite="SELECT id, body FROM events WHERE id IN (SELECT value FROM json_each(:events))",
+)
+# By endpoint the first that is waiting, not before its breaker closes. Where as much is in flight
+# as may be, who works on that looks at the rest when it has ended.
+_NEXT = Sql(
+    f"""{_WAITING}
+SELECT min(CASE WHEN e.closed_until > d.next_at THEN e.closed_until ELSE d.next_at END) AS next_at
+FROM waiting w JOIN webhook_endpoints e ON e.id = w.endpoint_id AND e.status = 'enabled'
+CROSS JOIN LATERAL (SELECT min(d.next_attempt_at) AS next_at FROM deliveries d
+    WHERE d.endpoint_id = e.id AND d.status = 'pending' AND {_IS_FREE}) AS d
+WHERE {_IN_FLIGHT} < {_CAP}
+""",
+    sqlite=f"""{_WAITING}
+SELECT min(CASE WHEN closed_until > next_at THEN closed_until ELSE next_at END) AS next_at
+FROM (SELECT e.closed_until, (SELECT min(d.next_attempt_at) FROM deliveries d
+    WHERE d.endpoint_id = e.id AND d.status = 'pending' AND {_IS_FREE}) AS next_at
+FROM waiting w JOIN webhook_endpoints e ON e.id = w.endpoint_id AND e.status = 'enabled'
+WHERE {_IN_FLIGHT} < {_CAP})
+""",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A delivery that is ours to send until its lease ends.
+
+    tries: attempts of the present schedule that have failed so far. health: the endpoint's, when
+    this was claimed.
+    """
+
+    parcel: Parcel
+    endpoint_id: str
+    token: str
+    tries: int
+    health: Health
+
+
+def is_any_ready() -> bool:
+    """Whether a claim would find something just now. A lone read."""
+    return _PEEK.one(after="", limit=1, proven=_proven(db.now())) is not None
+
+
+def next_at() -> datetime | None:
+    """When the next delivery that nobody works on is due, or was. None when nothing waits."""
+    row: Row = _NEXT.one(after="", proven=_proven(db.now()))
+    moment: datetime | None = row.next_at
+    return moment
+
+
+def take(room: int, after: str = "") -> list[Claim]:
+    """Lease at most so many, in the open unit of work: an endpoint's first before anyone's second.
+
+    after: an endpoint's id; whose turn it is comes after that one.
+    """
+    unit = db.unit()
+    proven = _proven(unit.now)
+    ready = {row.id: row for row in _LOCK.all(after=after, limit=room, proven=proven)}
+    if after and len(ready) < room:
+        again = _LOCK.all(after="", limit=room - len(ready), proven=proven)
+        ready |= {row.id: row for row in again}
+    if not ready:
+        return []
+    token = ids.new("lease")
+    lease_s = config.current().webhook_timeout_secs + LEASE_MARGIN_S
+    taken = _TAKE.all(
+        endpoints=json.dumps(list(ready)),
+        token=token,
+        until=unit.now + timedelta(seconds=lease_s),
+        proven=proven,
+        room=room,
+    )
+    bodies = {
+        row.id: row.body for row in _BODIES.all(events=json.dumps([r.event_id for r in taken]))
+    }
+    return [_claim(row, ready[row.endpoint_id], bodies[row.event_id], token) for row in taken]
+
+
+def _proven(moment: datetime) -> datetime:
+    return moment - breaker.PROVEN_FOR
+
+
+def _claim(row: Row, endpoint: Row, body: str, token: str) -> Claim:
+    keys = _keys(endpoint)
+    parcel = Parcel(row.id, row.event_id, endpoint.url, body.encode(), keys, row.attempts)
+    health = Health(
+        endpoint.failures,
+        endpoint.failing_since_at,
+        endpoint.closed_until,
+        endpoint.succeeded_at,
+    )
+    return Claim(parcel, row.endpoint_id, token, row.tries, health)
+
+
+def _keys(endpoint: Row) -> list[bytes]:
+    """The keys that sign; none where no ENCRYPTION_KEY fits, so that no other endpoint suffers."""
+    sealed = [endpoint.secret_sealed]
+    if endpoint.old_secret_until is not None and endpoint.old_secret_until > db.unit().now:
+        sealed.append(endpoint.old_secret_sealed)
+    try:
+        return [signing.key_of(sealing.unseal(secret)) for secret in sealed]
+    except InvalidToken:
+        log.error("no ENCRYPTION_KEY fits this secret", extra={"endpoint_id": endpoint.id})
+        return []

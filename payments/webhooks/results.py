@@ -1,0 +1,149 @@
+"""Writing down how attempts ended, many at a time.
+
+An attempt is recorded always. It changes its delivery only while the lease it was made under is
+still the delivery's, so that a worker that comes back late undoes nothing. Locks are taken in one
+order everywhere: endpoints by id, then deliveries.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from payments import db, ids
+from payments.db import Sql
+from payments.webhooks import breaker, endpoints, schedule
+from payments.webhooks.breaker import Health
+from payments.webhooks.claims import Claim
+from payments.webhooks.sender import Answer
+
+GONE = 410
+
+_ATTEMPT = Sql(
+    "INSERT INTO attempts (id, delivery_id, number, outcome, http_status, latency_ms, response,"
+    " detail, created_at) VALUES (:id, :delivery_id, :number, :outcome, :http_status, :latency_ms,"
+    " :response, :detail, :sent_at)"
+)
+_SETTLE = Sql(
+    "UPDATE deliveries SET status = :status, tries = tries + 1, next_attempt_at = :next_at,"
+    " lease_until = NULL, lease_token = NULL, last_outcome = :outcome, ended_at = :ended_at,"
+    " version = version + 1"
+    " WHERE id = :delivery_id AND lease_token = :token AND status = 'pending'"
+)
+_HEALTH = Sql(
+    "SELECT id, failures, failing_since_at, closed_until, succeeded_at FROM webhook_endpoints"
+    " WHERE id IN (SELECT json_array_elements_text(CAST(:ids AS json)))"
+    " ORDER BY id FOR NO KEY UPDATE",
+    sqlite="SELECT id, failures, failing_since_at, closed_until, succeeded_at"
+    " FROM webhook_endpoints WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id",
+)
+_NOTE = Sql(
+    "UPDATE webhook_endpoints SET failures = :failures, failing_since_at = :since,"
+    " closed_until = :closed, succeeded_at = :succeeded WHERE id = :id"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a claim."""
+
+    claim: Claim
+    answer: Answer
+
+    @property
+    def success(self) -> bool:
+        """Whether the receiver took it."""
+        return self.answer.outcome == "success"
+
+
+def record(results: Sequence[Result]) -> None:
+    """Write attempts, deliveries and the endpoints' health, in the open unit of work.
+
+    A 410, or five days of nothing but failures, disables the endpoint.
+    """
+    if not results:
+        return
+    moment = db.unit().now
+    by_endpoint: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        by_endpoint[result.claim.endpoint_id].append(result)
+    health = _note_health(by_endpoint, moment)
+    ordered = sorted(results, key=lambda result: result.claim.parcel.delivery_id)
+    _SETTLE.many([_settled(result, moment) for result in ordered])
+    _ATTEMPT.many([_attempt(result) for result in ordered])
+    for endpoint_id, found in sorted(by_endpoint.items()):
+        if any(result.answer.http_status == GONE for result in found):
+            endpoints.disable(endpoint_id, "gone")
+        elif endpoint_id in health and breaker.has_failed_for_good(health[endpoint_id], moment):
+            endpoints.disable(endpoint_id, "failing")
+
+
+def _note_health(
+    by_endpoint: Mapping[str, Sequence[Result]], moment: datetime
+) -> dict[str, Health]:
+    """Read and write the health of those endpoints whose results are news; theirs, as written."""
+    came = {id: [result.success for result in found] for id, found in by_endpoint.items()}
+    news = [
+        id
+        for id, found in by_endpoint.items()
+        if breaker.is_news(found[-1].claim.health, came[id], moment)
+    ]
+    if not news:
+        return {}
+    health = {
+        row.id: breaker.after(
+            Health(row.failures, row.failing_since_at, row.closed_until, row.succeeded_at),
+            came[row.id],
+            moment,
+        )
+        for row in _HEALTH.all(ids=json.dumps(news))
+    }
+    _NOTE.many(
+        [
+            {
+                "id": id,
+                "failures": found.failures,
+                "since": found.failing_since_at,
+                "closed": found.closed_until,
+                "succeeded": found.succeeded_at,
+            }
+            for id, found in health.items()
+        ]
+    )
+    return health
+
+
+def _settled(result: Result, moment: datetime) -> dict[str, Any]:
+    """The delivery's next status: delivered, pending with a later time, or failed for good."""
+    claim, answer = result.claim, result.answer
+    status, next_at = "delivered", None
+    if not result.success:
+        status = "failed"
+        wait = schedule.wait_s(claim.tries + 1, answer.retry_after_s)
+        if wait is not None and answer.http_status != GONE:
+            status, next_at = "pending", moment + timedelta(seconds=wait)
+    return {
+        "delivery_id": claim.parcel.delivery_id,
+        "token": claim.token,
+        "status": status,
+        "next_at": next_at,
+        "outcome": answer.outcome,
+        "ended_at": None if status == "pending" else moment,
+    }
+
+
+def _attempt(result: Result) -> dict[str, Any]:
+    answer = result.answer
+    return {
+        "id": ids.new("att"),
+        "delivery_id": result.claim.parcel.delivery_id,
+        "number": result.claim.parcel.attempt,
+        "outcome": answer.outcome,
+        "http_status": answer.http_status,
+        "latency_ms": answer.latency_ms,
+        "response": answer.response,
+        "detail": answer.detail,
+        "sent_at": answer.sent_at,
+    }

@@ -43,7 +43,7 @@ _TRUE_ACCOUNTS = (
     f" LEFT JOIN {_ASIDE} AS aside ON aside.account_id = accounts.id)"
 )
 
-INVARIANTS: list[Invariant] = [
+LEDGER = (
     Invariant(
         "entry_sums_to_zero",
         "The postings of an entry sum to 0 in each currency.",
@@ -152,8 +152,11 @@ INVARIANTS: list[Invariant] = [
         " OR EXISTS (SELECT 1 FROM postings WHERE entry_id IN (reversal.id, original.id)"
         " GROUP BY account_id HAVING sum(amount) <> 0))",
     ),
-]
-"""The list. `register` adds to it."""
+)
+"""What must be true of the ledger's own tables."""
+
+INVARIANTS: list[Invariant] = [*LEDGER]
+"""The whole list. `register` adds to it."""
 
 
 def register(*more: Invariant) -> None:

@@ -4,7 +4,6 @@ And each unsafe setting, alone, stops the release and names its variable.
 """
 
 import os
-import secrets
 import shlex
 import sys
 import threading
@@ -18,7 +17,6 @@ from pathlib import Path
 
 import pytest
 import requests
-from cryptography.fernet import Fernet
 
 from payments.db import Sql
 from scripts.run import procfile
@@ -31,6 +29,7 @@ from tests.redis_server import free_port
 from tests.servers import Addresses
 from tests.stories import people
 from tests.stories.people import Api
+from tests.stories.production import production
 
 pytestmark = pytest.mark.slow
 
@@ -47,27 +46,6 @@ _PAYMENTS = Sql(
     " FROM payments LEFT JOIN entries ON entries.subject_id = payments.id"
     " GROUP BY payments.id ORDER BY payments.reference"
 )
-
-
-def production(**more: str) -> dict[str, str]:
-    """Settings made as the README says, for a host with a database and Redis at those addresses."""
-    return {
-        "ENV": "production",
-        "DATABASE_URL": "postgres://pay:unused@127.0.0.1:1/pay",
-        "REDIS_URL": "redis://127.0.0.1:1/0",
-        "JWT_SECRET": secrets.token_urlsafe(48),
-        "SECRET_KEY": secrets.token_urlsafe(48),
-        "INTERNAL_API_SECRET": f"taxi:{secrets.token_urlsafe(48)}",
-        "ADMIN_TOKEN": f"ann:{secrets.token_urlsafe(48)}",
-        "METRICS_TOKEN": secrets.token_urlsafe(48),
-        "ENCRYPTION_KEY": Fernet.generate_key().decode(),
-        "SMS_BACKEND": "http",
-        "SMS_HTTP_URL": "https://sms.example/send",
-        "PUBLIC_URL": "https://pay.example",
-        "TRUSTED_PROXIES": "0",
-        "WEB_CONCURRENCY": "2",
-        **more,
-    }
 
 
 class Host:

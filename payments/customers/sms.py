@@ -12,9 +12,11 @@ import json
 import logging
 import os
 import re
+import socket
 import ssl
 import sys
 import threading
+import time
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from payments import config
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 
 DEADLINE_S = 10.0
 """For one message in all: name, connection, TLS, request and the answer's status."""
+CONNECT_S = 3.0
+"""For one address of several, within the deadline."""
 MAX_AT_ONCE = 64
 """Messages on their way from one process. Past it they are not sent: the gateway is hanging."""
 
@@ -60,7 +64,7 @@ def _to_console(settings: Settings, phone: str, code: str) -> None:
 def _send_apart(settings: Settings, phone: str, code: str) -> None:
     try:
         text = f"{code} is your code. It is good for 5 minutes. Give it to nobody."
-        status = asyncio.run(_post(settings, {"to": phone, "text": text}))
+        status = _post(settings, {"to": phone, "text": text})
         if not 200 <= status < 300:
             log.error("the SMS gateway refused a message", extra={"status": status})
     except TimeoutError:
@@ -71,25 +75,52 @@ def _send_apart(settings: Settings, phone: str, code: str) -> None:
         _free.release()
 
 
-async def _post(settings: Settings, message: dict[str, str]) -> int:
+def _post(settings: Settings, message: dict[str, str]) -> int:
     """POST the message as JSON; the status of the answer. Redirects are answers like others.
 
     Plain HTTP/1.1 over asyncio, whose timeout covers the whole exchange; no proxy of the
     environment has a say. Raises TimeoutError, OSError, ValueError for what is not HTTP.
     """
-    assert settings.sms_http_url is not None  # noqa: S101 (settings without it are refused)
-    url = urlsplit(settings.sms_http_url)
-    tls = ssl.create_default_context() if url.scheme == "https" else None
-    async with asyncio.timeout(DEADLINE_S):
-        reader, writer = await asyncio.open_connection(
-            url.hostname, url.port or (443 if tls else 80), ssl=tls
-        )
+    url = urlsplit(settings.sms_http_url or "")
+    request = _request(url, settings.sms_http_authorization, message)
+    ends = time.monotonic() + DEADLINE_S
+    # In this thread: asyncio would ask for names in another, which a process that is ending does
+    # not start any more.
+    found = socket.getaddrinfo(url.hostname, _port(url), type=socket.SOCK_STREAM)
+    addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
+    return asyncio.run(_exchange(url, addresses, request, ends - time.monotonic()))
+
+
+def _port(url: SplitResult) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
+
+
+async def _exchange(url: SplitResult, addresses: list[str], request: bytes, within_s: float) -> int:
+    async with asyncio.timeout(within_s):
+        reader, writer = await _connect(url, addresses)
         try:
-            writer.write(_request(url, settings.sms_http_authorization, message))
+            writer.write(request)
             await writer.drain()
             return await _status(reader)
         finally:
             writer.transport.abort()
+
+
+async def _connect(
+    url: SplitResult, addresses: list[str]
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """To the first address that takes it. Raises the last one's OSError."""
+    tls = ssl.create_default_context() if url.scheme == "https" else None
+    last = OSError("the name has no address")
+    for address in addresses:
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                return await asyncio.open_connection(
+                    address, _port(url), ssl=tls, server_hostname=url.hostname if tls else None
+                )
+        except OSError as fault:  # a TimeoutError is one
+            last = fault
+    raise last
 
 
 def _request(url: SplitResult, authorization: str | None, message: dict[str, str]) -> bytes:

@@ -125,3 +125,9 @@ def trail(app: Flask, subject_id: str) -> list[Row]:
     """What the audit trail has of this subject, oldest first."""
     with app.app_context():
         return _TRAIL.all(id=subject_id)
+
+
+def made_by(caller: Caller, *scopes: str, **more: Any) -> dict[str, Any]:
+    """A key that the caller makes over HTTP, of these scopes; as it is shown, secret included."""
+    body = {"name": "till", "scopes": list(scopes or ["payments:read"]), **more}
+    return told(caller.post("/v1/api_keys", body), 201)

@@ -30,3 +30,9 @@ def stranger(app_context, client: FlaskClient) -> Caller:
 def operator(client: FlaskClient) -> Caller:
     """Ann, on call."""
     return callers.operator(client)
+
+
+@pytest.fixture
+def manager(client, shop) -> Caller:
+    """The shop, by a key that makes, lists and revokes keys and reads payments."""
+    return callers.with_key(client, shop, "api_keys", "payments:read")

@@ -13,14 +13,15 @@ from werkzeug.test import TestResponse
 from payments import clock, db
 from payments.customers import sessions
 from payments.db import Sql
+from payments.errors import NotFound
 from payments.merchants import api_keys
 from tests.checkout import world
 from tests.merchants.callers import (
     OWNER_PHONE,
-    Caller,
     bearer,
     detail,
     key_row,
+    made_by,
     pointers,
     refused,
     told,
@@ -38,24 +39,9 @@ LOCK = Sql("UPDATE api_keys SET hint = hint WHERE id = :id")
 UNKNOWN = "key_" + "0" * 32
 
 
-@pytest.fixture
-def manager(client, shop) -> Caller:
-    """The shop, by a key that makes, lists and revokes keys and reads payments."""
-    return with_key(client, shop, "api_keys", "payments:read")
-
-
 def stored(key_id: str) -> Any:
     """The key's row, as it is in the table."""
     return ROW.one(id=key_id)
-
-
-def made_by(caller: Caller, *scopes: str, **more: Any) -> dict[str, Any]:
-    body = {"name": "till", "scopes": list(scopes or ["payments:read"]), **more}
-    return told(caller.post("/v1/api_keys", body), 201)
-
-
-def later(**delta: float) -> str:
-    return clock.to_rfc3339(clock.now() + timedelta(**delta))
 
 
 def times_of(key_id: str, **changed: datetime | None) -> None:
@@ -193,48 +179,6 @@ def test_who_made_and_who_ended_a_key_stands_in_the_trail(app, owner, manager, s
     ]
     assert [line.actor for line in lines] == [world.customer(OWNER_PHONE), shop]
     assert json.loads(lines[0].after_json)["scopes"] == ["payments:read"]
-
-
-def test_a_key_grants_no_scope_that_it_has_not(manager, shop):
-    for scopes in (["payments:write"], ["*"], ["payments:read", "refunds:write"]):
-        answer = manager.post("/v1/api_keys", {"name": "more", "scopes": scopes})
-        assert refused(answer) == (403, "scope_missing")
-    assert len(api_keys.of_merchant(shop, 10, None)) == 1
-    assert made_by(manager, "api_keys", "payments:read")["scopes"] == ["api_keys", "payments:read"]
-
-
-def test_a_key_of_every_scope_by_name_does_not_grant_all(client, shop):
-    every = ["api_keys", "links:write", "payments:read", "payments:write", "refunds:write",
-             "settlements:read", "webhooks:write"]  # fmt: skip
-    answer = with_key(client, shop, *every).post("/v1/api_keys", {"name": "more", "scopes": ["*"]})
-    assert refused(answer) == (403, "scope_missing")  # `*` opens what comes later, too
-    whole = with_key(client, shop, "*")
-    assert made_by(whole, "*")["scopes"] == ["*"]
-
-
-def test_a_key_grants_no_longer_time_than_its_own(client, shop):
-    end = clock.now().replace(microsecond=0) + timedelta(hours=1)
-    maker = with_key(client, shop, "*", expires_at=end)
-    past = {
-        "name": "x",
-        "scopes": ["*"],
-        "expires_at": clock.to_rfc3339(end + timedelta(seconds=1)),
-    }
-    assert pointers(maker.post("/v1/api_keys", past)) == ["/expires_at"]
-    assert made_by(maker)["expires_at"] == clock.to_rfc3339(end)
-    shorter = clock.to_rfc3339(end - timedelta(minutes=1))
-    assert made_by(maker, expires_at=shorter)["expires_at"] == shorter
-
-
-def test_a_key_on_its_way_out_makes_none_that_outlives_it(client, owner, shop):
-    row, secret = key_row(shop)
-    ends = told(owner.delete(f"/v1/api_keys/{row.id}", after=3600))["revoked_at"]
-    child = made_by(bearer(client, secret))
-    assert child["expires_at"] == ends
-    answer = bearer(client, secret).post(
-        "/v1/api_keys", {"name": "x", "scopes": ["*"], "expires_at": later(hours=2)}
-    )
-    assert pointers(answer) == ["/expires_at"]
 
 
 def test_an_expired_key_opens_nothing(client, shop):
@@ -394,4 +338,15 @@ def test_anothers_keys_are_404_and_the_same_404_as_none(client, owner, stranger,
     assert refused(stranger.get("/v1/api_keys", merchant=shop)) == (404, "not_found")
     assert refused(foreign.get("/v1/api_keys", merchant=shop)) == (404, "not_found")
     assert row.id not in [key["id"] for key in told(foreign.get("/v1/api_keys"))["data"]]
+    assert stored(row.id).revoked_at is None
+
+
+def test_a_key_is_its_merchants_in_the_room_as_well(shop):
+    row, _secret = key_row(shop)
+    elsewhere = world.merchant("+4915155555556", "Elsewhere")
+    assert api_keys.get(shop, row.id).id == row.id
+    with pytest.raises(NotFound):
+        api_keys.get(elsewhere, row.id)
+    with pytest.raises(NotFound):
+        world.did(lambda: api_keys.revoke(elsewhere, row.id))
     assert stored(row.id).revoked_at is None

@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 
 from payments.db import Sql
+from payments.errors import NotFound
 from payments.ledger import accounts
 from payments.merchants import applications
 from tests.checkout import world
@@ -244,3 +245,15 @@ def test_an_account_is_opened_once_and_collects_where_the_merchant_is_hot(app, s
         ("EUR", True),
         ("USD", True),
     ]
+
+
+def test_a_merchant_that_is_not_there_is_not_found(app_context):
+    unknown = "mer_" + "0" * 32
+    for step in (
+        lambda: applications.get(unknown),
+        lambda: applications.rename(unknown, "Kiosk"),
+        lambda: applications.mark_hot(unknown, True),
+        lambda: applications.require_open(unknown),
+    ):
+        with pytest.raises(NotFound):
+            world.did(step)

@@ -18,6 +18,7 @@ from payments.customers import sessions, tokens
 from payments.db import Sql
 from payments.merchants import api_keys, applications
 from payments.transfers import deposits, transfers
+from payments.webhooks import deliveries, endpoints
 from tests.checkout import world as rooms
 from tests.checkout.world import did
 
@@ -30,6 +31,8 @@ SETTINGS = {
     "OTP_PER_PHONE_HOUR": "1000000",
 }
 ANN, BOB, CAROL = "+4915112345678", "+4915112345679", "+4915112345670"
+
+HOOK = "http://127.0.0.1:9/hook"  # nothing listens there, and nothing sends in these tests
 
 Headers = dict[str, str]
 
@@ -159,6 +162,10 @@ CALLS: dict[tuple[str, str], Call] = {
     ("GET", "/v1/api_keys"): Call(query=lambda w: f"merchant={w.ids['merchant_id']}", names=True),
     ("POST", "/v1/payments"): Call(lambda w: {**MONEY, "customer_phone": ANN}),
     ("POST", "/v1/refunds"): Call(lambda w: {"payment": w.facts["paid"]}, names=True),
+    ("POST", "/v1/webhook_endpoints"): Call(lambda w: {"url": HOOK, "events": ["*"]}),
+    ("PATCH", "/v1/webhook_endpoints/<endpoint_id>"): Call(
+        lambda w: {"events": ["payment.succeeded"], "status": "enabled"}
+    ),
     ("POST", "/internal/deposits"): Call(
         lambda w: {"phone": ANN, **MONEY, "external_reference": uuid.uuid4().hex}
     ),
@@ -168,6 +175,7 @@ CALLS: dict[tuple[str, str], Call] = {
     ("GET", "/internal/wallets"): Call(query=lambda w: f"phone={ANN.replace('+', '%2B')}"),
 }
 
+_FAIL = Sql("UPDATE deliveries SET status = 'failed', ended_at = :now WHERE id = :id")
 _EXPIRE = Sql("UPDATE api_keys SET expires_at = :now WHERE id = :id")
 
 
@@ -181,6 +189,7 @@ def make(app: Flask) -> World:
         did(lambda: applications.suspend(closed))
         _people(world, ann, bob)
         _shops(world, ann, bob, shop, rival)
+        _webhooks(world, shop)
         _objects(world, ann, shop, closed)
         world.ids["approve:merchant_id"] = _waiting(carol)
     world.facts["sign in"] = _code(world)
@@ -263,6 +272,19 @@ def _shops(world: World, ann: str, bob: str, shop: str, rival: str) -> None:
     did(lambda: api_keys.revoke(shop, revoked))
     did(lambda: _EXPIRE.run(id=expired))
     world.headers["forged key"] = bearer("sk_" + "A" * 43)
+
+
+def _webhooks(world: World, shop: str) -> None:
+    """An endpoint of the shop, and what it is owed for a first payment."""
+    endpoint, _ = did(lambda: endpoints.create(shop, HOOK, ["*"], None))
+    rooms.asks(shop, 1_00)
+    owed = deliveries.page(shop, {}, 1, None)[0]
+    did(lambda: _FAIL.run(id=owed.id))
+    world.ids |= {
+        "endpoint_id": endpoint.id,
+        "event_id": owed.event_id,
+        "delivery_id": owed.id,
+    }
 
 
 def _objects(world: World, ann: str, shop: str, closed: str) -> None:

@@ -46,6 +46,8 @@ STORY = (
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     return plain_environ(tmp_path) | {
+        # Set to nothing, they win over a developer's `.env`.
+        **dict.fromkeys(("DB_URL", "DATABASE_URL", "REDIS_URL"), ""),
         "INSTANCE_DIR": str(tmp_path / "instance"),
         "PORT": str(free_port()),
     }

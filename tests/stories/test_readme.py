@@ -1,0 +1,137 @@
+"""Every command of the README is run here, or by the test that its line in `SHOWN_BY` names."""
+
+import ast
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from payments import unsafe
+from tests.children import ROOT, plain_environ
+
+README = (ROOT / "README.md").read_text()
+WITHIN_S = 120
+
+SHOWN_BY = {
+    "make run": "tests/stories/test_demo.py::service",
+    "make demo": "tests/stories/test_demo.py::demo",
+    "make test": "tests/stories/test_readme.py::test_ci_runs_make_test_and_it_runs_all",
+    "make unit": "tests/stories/test_readme.py::test_make_unit_leaves_real_processes_out",
+    'python3 -c "import secrets; print(secrets.token_urlsafe(48))"': (
+        "tests/stories/test_readme.py::test_the_secret_that_the_readme_makes_is_a_strong_one"
+    ),
+    'python3 -c "import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())"': (
+        "tests/stories/test_readme.py::test_the_encryption_key_that_the_readme_makes_is_one"
+    ),
+    ".venv/bin/python scripts/migrate.py": (
+        "tests/stories/test_readme.py::test_migrate_brings_a_fresh_database_up"
+    ),
+}
+"""Command -> the test or fixture that runs it."""
+
+
+def blocks() -> list[tuple[str, str]]:
+    """(language, text) of each fenced block."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    """Every command of the blocks, without its comment."""
+    lines = [line for _, text in blocks() for line in text.splitlines()]
+    return [re.sub(r"\s+#.*", "", line) for line in lines if line.strip()]
+
+
+def command(start: str) -> str:
+    """The README's one command that starts so."""
+    (found,) = [each for each in commands() if each.startswith(start)]
+    return found
+
+
+def run(text: str, folder: Path, **more: str) -> str:
+    """What a command prints, run as typed from the root, in a plain environment."""
+    text = text.replace(".venv/bin/python", sys.executable, 1)
+    done = subprocess.run(
+        text, shell=True, cwd=ROOT, env=plain_environ(folder) | more,
+        capture_output=True, text=True, timeout=WITHIN_S,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def recipe(target: str, folder: Path) -> list[str]:
+    """What make would run, without what it would install."""
+    make = shutil.which("make")
+    assert make is not None, "make is missing: apt-get install make"
+    lines = run(f"{make} -n {target}", folder).splitlines()
+    return [line for line in lines if not re.search(r"pip install|-m venv|^touch |^python3 ", line)]
+
+
+def test_each_command_is_shown_and_nothing_else_claims_to_be():
+    assert {language for language, _ in blocks()} == {"sh"}
+    assert commands() == list(SHOWN_BY)
+
+
+@pytest.mark.parametrize("shown", sorted(set(SHOWN_BY.values())))
+def test_what_shows_a_command_stands(shown):
+    path, _, name = shown.partition("::")
+    tree = ast.parse((ROOT / path).read_text())
+    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "script"), [("run", "run.py"), ("demo", "demo.py")])
+def test_make_runs_the_scripts_that_the_demos_test_runs(target, script, tmp_path):
+    assert command(f"make {target}") == f"make {target}"
+    assert recipe(target, tmp_path) == [f".venv/bin/python scripts/{script}"]
+    assert f'[sys.executable, "scripts/{script}"]' in (
+        ROOT / "tests" / "stories" / "test_demo.py"
+    ).read_text()  # fmt: skip
+
+
+@pytest.mark.slow
+def test_ci_runs_make_test_and_it_runs_all(tmp_path):
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == f"exec {command('make test')}"
+    run_by = "\n".join(recipe("test", tmp_path))
+    for part in ("ruff check", "ruff format --check", "mypy", "lint-imports"):
+        assert f".venv/bin/{part}\n" in run_by
+    assert ".venv/bin/python -m pytest -n auto --cov --cov-report=\n" in run_by
+    assert run_by.endswith("--fail-under=100")
+
+
+@pytest.mark.slow
+def test_make_unit_leaves_real_processes_out(tmp_path):
+    (line,) = recipe(command("make unit").removeprefix("make "), tmp_path)
+    these = "tests/stories/test_demo.py tests/test_config.py::test_settings_do_not_change"
+    said = run(f"{line} -p no:cacheprovider {these}", tmp_path)
+    slow = (ROOT / "tests" / "stories" / "test_demo.py").read_text().count("\ndef test_")
+    assert f"1 passed, {slow} deselected" in said
+
+
+@pytest.mark.slow
+def test_the_secret_that_the_readme_makes_is_a_strong_one(tmp_path):
+    secret = run(command('python3 -c "import secrets'), tmp_path).strip()
+    assert unsafe.weakness(secret) is None
+
+
+@pytest.mark.slow
+def test_the_encryption_key_that_the_readme_makes_is_one(tmp_path):
+    key = run(command('python3 -c "import base64'), tmp_path).strip()
+    assert unsafe.weakness(key) is None
+    assert Fernet(key).decrypt(Fernet(key).encrypt(b"whsec")) == b"whsec"
+
+
+@pytest.mark.slow
+def test_migrate_brings_a_fresh_database_up(tmp_path):
+    here = {"ENV": "development", "INSTANCE_DIR": str(tmp_path), "DB_URL": "", "DATABASE_URL": ""}
+    run(command(".venv/bin/python scripts/migrate.py"), tmp_path, **here)
+    connection = sqlite3.connect(tmp_path / "payments.db")
+    try:
+        (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    finally:
+        connection.close()
+    assert revision == max(path.stem for path in (ROOT / "migrations/versions").glob("*.py"))

@@ -29,7 +29,8 @@ FINE, NOT_RUN = 0, 3
 AGAIN_S = 1.0
 SCHEDULE_S = 0.5
 REDIS_CONNECT_S = 5.0
-# RQ waits for jobs in calls of up to some minutes; a dead peer is noticed by keepalive instead.
+WORKER_TTL_S = 30
+"""RQ waits for a job in calls of half of this: so soon it sees that its Redis is another's now."""
 CONNECTION: dict[str, Any] = {
     "socket_connect_timeout": REDIS_CONNECT_S,
     "socket_keepalive": True,
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 class Worker(SimpleWorker):
     """RQ's worker; asked to stop, it has the drain end soon, not at the end of its time."""
 
+    # While Redis is away RQ waits longer and longer; it must be there when Redis comes back.
+    max_connection_wait_time = 1.0
     stop_asked = threading.Event()
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
@@ -75,6 +78,8 @@ class Schedule(threading.Thread):
                 self._scheduler.enqueue_scheduled_jobs()
             except redis.RedisError as fault:
                 log.warning("Redis is away from the schedule", extra={"error": str(fault)})
+            except Exception:
+                log.exception("the schedule stumbled; it goes on")
 
     def stop(self) -> None:
         """Give the lock back, so that another worker need not wait for it to run out."""
@@ -93,9 +98,11 @@ def work(url: str) -> None:
         connection = redis.Redis.from_url(url, **CONNECTION)
         try:
             queue = Queue(nudges.QUEUE, connection=connection, serializer=JSONSerializer)
-            worker = Worker([queue], connection=connection, serializer=JSONSerializer)
+            worker = Worker(
+                [queue], connection=connection, serializer=JSONSerializer, worker_ttl=WORKER_TTL_S
+            )
             worker.log_result_lifespan = False
-            worker.work(logging_level="WARNING")  # it also returns when Redis goes away
+            worker.work(logging_level="WARNING")
         except (redis.RedisError, OSError) as fault:
             log.warning("Redis is away; the worker waits", extra={"error": str(fault)})
         finally:

@@ -173,6 +173,7 @@ def before_exit(app: Flask) -> None:
     """In a web process that ends: stop its clock, and write down what is in flight."""
     clock: Clock | None = app.extensions.pop("payments_clock", None)
     if clock is not None:
-        clock.stop()
         with app.app_context():
+            drain.of_process().stop()
+            clock.stop()
             drain.finish()

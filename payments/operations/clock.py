@@ -25,9 +25,11 @@ LOOK_S = 0.5
 LEASE = timedelta(seconds=60)
 """How long a task may be silent before another clock takes it over; each is much shorter."""
 
+# A task that has come to be due more often is not held to the time it had before.
 _ADD = Sql(
     "INSERT INTO periodic_tasks (name, next_run_at) VALUES (:name, :now)"
-    " ON CONFLICT (name) DO NOTHING"
+    " ON CONFLICT (name) DO UPDATE SET next_run_at = :latest"
+    " WHERE periodic_tasks.next_run_at > :latest"
 )
 _DUE = Sql(
     "SELECT name FROM periodic_tasks"
@@ -82,8 +84,8 @@ class Clock:
         """Run what is due, one after the other; gives how many ran. Nothing while read-only."""
         if config.current().read_only:
             return 0
-        due = [row.name for row in _DUE.all() if row.name in self._tasks]
-        return sum(self._claimed(self._tasks[name]) for name in due)
+        due = [self._tasks[row.name] for row in _DUE.all() if row.name in self._tasks]
+        return sum(self._claimed(task) for task in due if not self._stopping.is_set())
 
     def _run(self) -> None:
         known = False
@@ -104,8 +106,8 @@ class Clock:
             nudges.heard.wait(LOOK_S)
 
     def _introduce(self) -> None:
-        for name in sorted(self._tasks):
-            _ADD.run(name=name)
+        for name, task in sorted(self._tasks.items()):
+            _ADD.run(name=name, latest=db.unit().now + timedelta(seconds=task.every_s))
 
     def _listen(self) -> None:
         """A nudge of this very process: run what hears it, without waiting for its time."""
@@ -121,7 +123,7 @@ class Clock:
         claimed = db.in_unit(
             lambda: _CLAIM.run(name=task.name, token=token, until=db.unit().now + LEASE)
         )
-        if not claimed or self._stopping.is_set():
+        if not claimed:
             return False
         error = self._do(task)
         db.in_unit(

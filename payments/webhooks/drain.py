@@ -64,6 +64,8 @@ class Drain:
                 self._leave()
             if not self._stopping.is_set():
                 _tell_of_the_rest()
+        except Busy:
+            log.warning("the database did not answer the drain; the sweep goes on", exc_info=True)
         finally:
             self._turn.release()
         return True
@@ -128,13 +130,11 @@ class Drain:
 
     def _linger(self) -> bool:
         """Wait a little for what is due soon. False when nothing is."""
-        try:
-            due_at = claims.next_at()
-            wait_s = LINGER_S if due_at is None else (due_at - db.now()).total_seconds()
-        except Busy:
-            self._wait_for_the_database()
+        due_at = claims.next_at()
+        if due_at is None:
             return False
-        if due_at is None or wait_s > LINGER_S:
+        wait_s = (due_at - db.now()).total_seconds()
+        if wait_s > LINGER_S:
             return False
         self._stopping.wait(min(max(wait_s, 0.001), LOOK_S))
         return True
@@ -183,7 +183,8 @@ def _salvage(unwritten: list[Result]) -> None:
 
 def _tell_of_the_rest() -> None:
     if claims.is_any_ready():
-        nudges.nudge()
+        if not nudges.nudge():
+            nudges.heard.set()  # then this process's clock goes on, if it has one
         return
     due_at = claims.next_at()
     if due_at is not None:
@@ -191,7 +192,7 @@ def _tell_of_the_rest() -> None:
 
 
 _drains: WeakKeyDictionary[Store, Drain] = WeakKeyDictionary()
-_lock = threading.Lock()
+_lock = threading.RLock()  # a handler of signals may come in between
 
 
 def of_process() -> Drain:

@@ -187,13 +187,16 @@ def _require_json(request: ApiRequest) -> None:
 
 
 def raw(request: ApiRequest) -> bytes:
-    """The body's bytes, read once. Raises BodyTooLarge.
+    """The body's bytes, read once. Raises BodyTooLarge, MalformedJson for one that broke off.
 
     A body that does not say its length is read up to one byte past the limit (MAX_CONTENT_LENGTH,
     where werkzeug stops without a word), so that a longer one is told from one that fits.
     """
-    if (request.content_length or 0) <= MAX_BODY:
+    announced = request.content_length
+    if (announced or 0) <= MAX_BODY:
         body = request.get_data()
+        if announced is not None and len(body) < announced:
+            raise MalformedJson("The body broke off before its Content-Length.")
         if len(body) <= MAX_BODY:
             return body
     raise BodyTooLarge("The body is over 64 KiB.")

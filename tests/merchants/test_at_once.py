@@ -72,11 +72,12 @@ def test_a_key_that_is_being_revoked_makes_no_other(app):
     shop = world.merchant()
     maker, secret = callers.key_row(shop)
     body = {"name": "more", "scopes": ["*"]}
+    caller = callers.bearer(app.test_client(), secret)
+    told(caller.get("/v1/merchant"))  # its use is noted: that would wait for the row as well
     with ThreadPoolExecutor(1) as elsewhere:
         with db.unit_of_work():
             api_keys.revoke(shop, maker.id)
-            # It was let in, since nothing is committed yet; now it waits for its maker's row.
-            caller = callers.bearer(app.test_client(), secret)
+            # It is let in, since nothing is committed yet; then it waits for its maker's row.
             answer = elsewhere.submit(caller.post, "/v1/api_keys", body)
             with pytest.raises(TimeoutError):
                 answer.result(timeout=0.5)

@@ -19,6 +19,7 @@ from payments.db import Sql
 from payments.merchants import api_keys, applications
 from payments.transfers import deposits, transfers
 from payments.webhooks import deliveries, endpoints
+from tests.api.json_of import json_of
 from tests.checkout import world as rooms
 from tests.checkout.world import did
 
@@ -209,7 +210,7 @@ def _code(world: World) -> dict[str, str]:
     asked = world.app.test_client().post("/v1/auth/otp", json={"phone": CAROL})
     log = world.app.extensions["payments_settings"].instance_dir / "sms.log"
     return {
-        "challenge_id": asked.json["challenge_id"],
+        "challenge_id": json_of(asked)["challenge_id"],
         "code": log.read_text().splitlines()[-1].split()[-1],
     }
 
@@ -234,7 +235,7 @@ def _people(world: World, ann: str, bob: str) -> None:
         "ended session": bearer(ended.access_token),
         "expired token": bearer(jwt.encode(past, secret, "HS256", headers=kid)),
         "foreign token": bearer(jwt.encode(claims, "f" * 48, "HS256", headers=kid)),
-        "unsigned token": bearer(jwt.encode(claims, None, "none", headers=kid)),
+        "unsigned token": bearer(jwt.encode(claims, "", "none", headers=kid)),
         "other algorithm": bearer(jwt.encode(claims, secret * 2, "HS512", headers=kid)),
         "other audience": bearer(
             jwt.encode({**claims, "aud": "elsewhere"}, secret, "HS256", headers=kid)
@@ -314,5 +315,5 @@ def _objects(world: World, ann: str, shop: str, closed: str) -> None:
         "deposit_id": arrived.id,
         "merchant_id": shop,
         "unsuspend:merchant_id": closed,
-        "wallet_id": rooms.accounts.find(ann, "customer", "EUR").id,
+        "wallet_id": rooms.accounts.of_owner(ann, "customer")[0].id,
     }

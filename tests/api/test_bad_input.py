@@ -249,7 +249,7 @@ def test_a_wrong_query(world, facts, unchanged):
 @each(GUARDED)
 def test_no_credential_or_a_wrong_one(world, facts, unchanged):
     kinds = calls.KINDS[facts.guard.name]
-    cases = [({}, 401, "unauthenticated")]
+    cases: list[tuple[dict[str, str], int, str]] = [({}, 401, "unauthenticated")]
     for name in ("ann", "shop", "taxi", "operator"):
         if name not in kinds:
             cases.append((world.headers[name], 403, "forbidden"))

@@ -11,6 +11,7 @@ from payments import VERSION
 from payments.db import Sql, unit_of_work
 from payments.operations import health
 from tests import databases
+from tests.api.json_of import json_of
 
 ALL_WELL = {"database": "ok", "redis": "ok"}
 
@@ -41,8 +42,8 @@ def test_a_schema_that_is_behind_is_not_fit_to_serve(client, database, monkeypat
     monkeypatch.setattr(health, "_revisions", lambda: ("0002", frozenset({"0001", "0002"})))
     set_revision(database, "0001")
     answer = client.get("/health")
-    assert (answer.status_code, answer.json["status"]) == (503, "unavailable")
-    assert answer.json["checks"]["database"] == "schema is behind the code"
+    assert (answer.status_code, json_of(answer)["status"]) == (503, "unavailable")
+    assert json_of(answer)["checks"]["database"] == "schema is behind the code"
 
 
 def test_a_schema_that_is_ahead_is_a_deploy_under_way(client, database):
@@ -61,16 +62,16 @@ def test_an_empty_database_is_behind(empty_database, tmp_path, redis_url):
     environ = databases.environ_for(empty_database, tmp_path, REDIS_URL=redis_url)
     with databases.app_for(databases.settings_for(environ, tmp_path)) as app:
         answer = app.test_client().get("/health")
-    assert (answer.status_code, answer.json["status"]) == (503, "unavailable")
-    assert answer.json["checks"]["database"] == "schema is behind the code"
+    assert (answer.status_code, json_of(answer)["status"]) == (503, "unavailable")
+    assert json_of(answer)["checks"]["database"] == "schema is behind the code"
 
 
 def test_without_redis_it_is_degraded_not_down(make_app, redis_server):
     client = make_app(REDIS_URL=redis_server.url()).test_client()
     redis_server.stop()
     answer = client.get("/health")
-    assert (answer.status_code, answer.json["status"]) == (200, "degraded")
-    assert answer.json["checks"] == {"database": "ok", "redis": "does not answer"}
+    assert (answer.status_code, json_of(answer)["status"]) == (200, "degraded")
+    assert json_of(answer)["checks"] == {"database": "ok", "redis": "does not answer"}
     assert make_app(REDIS_URL="").test_client().get("/health").json["checks"] == {
         "database": "ok", "redis": "not configured"
     }  # fmt: skip
@@ -81,7 +82,7 @@ def test_a_redis_that_hangs_is_degraded_within_a_second(make_app, redis_server):
     redis_server.pause()
     try:
         begun = time.monotonic()
-        assert client.get("/health").json["status"] == "degraded"
+        assert json_of(client.get("/health"))["status"] == "degraded"
         assert time.monotonic() - begun < 1
     finally:
         redis_server.resume()
@@ -92,7 +93,7 @@ def test_a_pool_that_is_used_up_is_not_the_database(app, client):
     with ThreadPoolExecutor(20) as pool:
         taken = list(pool.map(lambda _: store.checkout(), range(20)))
     try:
-        assert client.get("/health").json["status"] == "ok"
+        assert json_of(client.get("/health"))["status"] == "ok"
     finally:
         for connection in taken:
             connection.close()
@@ -101,7 +102,7 @@ def test_a_pool_that_is_used_up_is_not_the_database(app, client):
 def test_a_write_under_way_is_no_fault(app_context, client):
     with unit_of_work():
         Sql("UPDATE idempotency_keys SET status = 1").run()
-        assert client.get("/health").json["status"] == "ok"
+        assert json_of(client.get("/health"))["status"] == "ok"
 
 
 def test_a_database_that_is_gone_is_unavailable(tmp_path, redis_url, postgres_server):
@@ -110,10 +111,13 @@ def test_a_database_that_is_gone_is_unavailable(tmp_path, redis_url, postgres_se
     with databases.app_for(databases.settings_for(environ, tmp_path)) as app:
         databases.migrate(url, tmp_path)
         client = app.test_client()
-        assert client.get("/health").json["status"] == "ok"
+        assert json_of(client.get("/health"))["status"] == "ok"
         postgres_server.stop()
         answer = client.get("/health")
-        assert (answer.status_code, answer.json["checks"]["database"]) == (503, "does not answer")
+        assert (answer.status_code, json_of(answer)["checks"]["database"]) == (
+            503,
+            "does not answer",
+        )
         assert "postgres" not in answer.text and str(postgres_server.folder) not in answer.text
         assert client.get("/health/live").status_code == 200
         postgres_server.start()

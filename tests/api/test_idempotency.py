@@ -259,12 +259,12 @@ def test_keys_are_kept_seven_days(app, app_context, monkeypatch):
     intent = Intent("cus_1", "k", "f")
     assert idempotency.once(intent, lambda: ({"a": 1}, 200)).replayed is False
     with db.unit_of_work():
-        idempotency.prune()
+        assert idempotency.prune() == 0
     assert idempotency.once(intent, lambda: ({"a": 2}, 200)).text == '{"a":1}'
     later = clock.now() + timedelta(days=7, minutes=1)
     with db.unit_of_work() as unit:
         _at(unit, later)
-        idempotency.prune()
+        assert idempotency.prune(limit=1) == 1
     assert json.loads(idempotency.once(intent, lambda: ({"a": 3}, 200)).text) == {"a": 3}
 
 

@@ -5,6 +5,7 @@ from flask.testing import FlaskClient
 
 from payments import audit, db
 from tests.api import echo
+from tests.api.json_of import json_of
 
 
 def fill(app, count: int) -> None:
@@ -19,10 +20,11 @@ def pages(client: FlaskClient, path: str, query: str) -> list[list[str]]:
     while True:
         answer = client.get(f"{path}?{query}{cursor}")
         assert answer.status_code == 200
-        found.append([row["action"] for row in answer.json["data"]])
-        if answer.json["next_cursor"] is None:
+        page = json_of(answer)
+        found.append([row["action"] for row in page["data"]])
+        if page["next_cursor"] is None:
             return found
-        cursor = f"&cursor={answer.json['next_cursor']}"
+        cursor = f"&cursor={page['next_cursor']}"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
-"""The ledger on Postgres alone, for what only happens where several write at once."""
+"""The ledger on Postgres alone, led by several at once; and on both databases side by side."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from flask import Flask
 
 from tests import databases
 from tests.ledger.sessions import Open, Session
+from tests.servers import Addresses
 
 
 @pytest.fixture
@@ -30,3 +32,15 @@ def session(postgres_app: Flask) -> Iterator[Open]:
     yield open_one
     for each in opened:
         each.close()
+
+
+@pytest.fixture
+def twin_apps(servers: Addresses, tmp_path: Path) -> Iterator[tuple[Flask, ...]]:
+    """The app on a fresh SQLite and on a fresh Postgres."""
+    with ExitStack() as stack:
+        fresh = (databases.fresh_sqlite(servers), databases.fresh_postgres(servers))
+        environs = [databases.environ_for(stack.enter_context(each), tmp_path) for each in fresh]
+        yield tuple(
+            stack.enter_context(databases.app_for(databases.settings_for(environ, tmp_path)))
+            for environ in environs
+        )

@@ -121,23 +121,24 @@ def _groups() -> list[tuple[str, list[Call]]]:
     made: list[tuple[str, list[Call]]] | None = current_app.extensions.get("payments_docs")
     if made is None:
         document = openapi.build(routes_of(current_app))
-        schemas = document["components"]["schemas"]
+        parts = document["components"]
         by_tag: dict[str, list[Call]] = {}
         for path, methods in document["paths"].items():
             for method, operation in methods.items():
-                call = _call(path, method, operation, schemas)
+                call = _call(path, method, operation, parts)
                 by_tag.setdefault(operation["tags"][0], []).append(call)
         made = current_app.extensions["payments_docs"] = sorted(by_tag.items())
     return made
 
 
-def _call(path: str, method: str, operation: dict[str, Any], schemas: dict[str, Any]) -> Call:
+def _call(path: str, method: str, operation: dict[str, Any], parts: dict[str, Any]) -> Call:
+    schemas = parts["schemas"]
     keys = [p for p in operation["parameters"] if p["in"] == "header"]
     query = [p for p in operation["parameters"] if p["in"] == "query"]
     body = operation.get("requestBody")
     answers, refusals = [], []
     for status, response in operation["responses"].items():
-        content = response.get("content", {})
+        content = _resolved(response, parts["responses"]).get("content", {})
         for media, held in content.items():
             if media == "application/problem+json":
                 codes = held["schema"]["allOf"][1]["properties"]["code"]["enum"]
@@ -170,11 +171,11 @@ def _fields(schema: dict[str, Any], schemas: dict[str, Any]) -> list[Field]:
     ]
 
 
-def _resolved(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
-    if "$ref" in schema:
-        found: dict[str, Any] = schemas[schema["$ref"].rpartition("/")[2]]
+def _resolved(part: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in part:
+        found: dict[str, Any] = parts[part["$ref"].rpartition("/")[2]]
         return found
-    return schema
+    return part
 
 
 def _kind(schema: dict[str, Any], schemas: dict[str, Any]) -> str:

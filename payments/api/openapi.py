@@ -111,7 +111,9 @@ def _text(app: Flask) -> str:
     """The document as text, made once for each app: its routes don't change any more."""
     made = app.extensions.get("payments_openapi")
     if made is None:
-        made = app.extensions["payments_openapi"] = json.dumps(build(routes_of(app)))
+        made = app.extensions["payments_openapi"] = json.dumps(
+            build(routes_of(app)), ensure_ascii=False, separators=(",", ":")
+        )
     return str(made)
 
 
@@ -119,10 +121,13 @@ def build(routes: Iterable[Route]) -> dict[str, Any]:
     """The document of these routes."""
     known = list(routes)
     refs, definitions = _schemas(known)
+    refusals: dict[str, Any] = {}
     paths: dict[str, dict[str, Any]] = {}
     for facts in known:
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", facts.rule)
-        paths.setdefault(path, {})[facts.method.lower()] = _operation(facts, refs, definitions)
+        paths.setdefault(path, {})[facts.method.lower()] = _operation(
+            facts, refs, definitions, refusals
+        )
     for facts in known:
         if facts.query is not None:  # shown as parameters
             definitions.pop(refs[facts.query]["$ref"].rpartition("/")[2], None)
@@ -140,6 +145,7 @@ def build(routes: Iterable[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": definitions,
+            "responses": refusals,
             "securitySchemes": SECURITY,
             "headers": HEADERS,
         },
@@ -175,7 +181,9 @@ def _name_bounds(schema: dict[str, Any]) -> None:
         _name_bounds(part)
 
 
-def _operation(facts: Route, refs: Refs, definitions: Mapping[str, Any]) -> dict[str, Any]:
+def _operation(
+    facts: Route, refs: Refs, definitions: Mapping[str, Any], refusals: dict[str, Any]
+) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": f"{facts.tag}.{facts.name}",
         "tags": [facts.tag],
@@ -186,7 +194,7 @@ def _operation(facts: Route, refs: Refs, definitions: Mapping[str, Any]) -> dict
             *_query_parameters(facts, refs, definitions),
             *_header_parameters(facts),
         ],
-        "responses": _responses(facts, refs),
+        "responses": _responses(facts, refs, refusals),
         "security": [{scheme: []} for scheme in facts.guard.schemes],
     }
     if facts.body is not None:
@@ -248,7 +256,8 @@ def _header_parameters(facts: Route) -> list[dict[str, Any]]:
     ]
 
 
-def _responses(facts: Route, refs: Refs) -> dict[str, Any]:
+def _responses(facts: Route, refs: Refs, refusals: dict[str, Any]) -> dict[str, Any]:
+    """By status. Refusals that several routes share stand in `refusals` once, by their codes."""
     found: dict[str, Any] = {}
     for status in (facts.status, *facts.also):
         found[str(status)] = {
@@ -269,7 +278,9 @@ def _responses(facts: Route, refs: Refs) -> dict[str, Any]:
     for status, kinds in sorted(by_status.items()):
         if str(status) in found:  # health answers 503 in its own words
             continue
-        found[str(status)] = _problem(status, kinds, refs)
+        name = ".".join(kind.code for kind in kinds)
+        refusals.setdefault(name, _problem(status, kinds, refs))
+        found[str(status)] = {"$ref": f"#/components/responses/{name}"}
     return found
 
 

@@ -23,6 +23,14 @@ def operations(document):
     ]
 
 
+def shared(document, response):
+    """The response itself, where it is one that several calls share."""
+    reference = response.get("$ref")
+    if reference is None:
+        return response
+    return document["components"]["responses"][reference.rpartition("/")[2]]
+
+
 def test_it_is_valid_openapi_3_1(document):
     assert document["openapi"].startswith("3.1")
     validate(document)
@@ -40,7 +48,8 @@ def test_every_refusal_of_a_route_is_in_it_under_its_status(echo_app, document):
         path = re.sub(r"<(\w+)>", r"{\1}", facts.rule)
         responses = document["paths"][path][facts.method.lower()]["responses"]
         for kind in facts.errors:
-            schema = responses[str(kind.status)]["content"]["application/problem+json"]["schema"]
+            response = shared(document, responses[str(kind.status)])
+            schema = response["content"]["application/problem+json"]["schema"]
             assert kind.code in schema["allOf"][1]["properties"]["code"]["enum"]
 
 
@@ -99,7 +108,8 @@ def test_it_names_no_code_that_does_not_exist(document):
     named = set()
     for _, _, operation in operations(document):
         for response in operation["responses"].values():
-            problem = response.get("content", {}).get("application/problem+json")
+            whole = shared(document, response)
+            problem = whole.get("content", {}).get("application/problem+json")
             if problem:
                 named |= set(problem["schema"]["allOf"][1]["properties"]["code"]["enum"])
     assert named and named <= known

@@ -2,8 +2,10 @@
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from werkzeug.test import TestResponse
 
 from payments import db, ids
 from payments.db import Sql
@@ -129,7 +131,15 @@ def test_anothers_events_do_not_exist(client, caller, shop):
     (made,) = world.happen(shop)
     rival = callers.with_key(client, world.merchant(), "payments:read")
     assert rival.get(f"{EVENTS}/{made}").status_code == 404
-    assert rival.get(EVENTS).json["data"] == []
-    assert rival.get(EVENTS, order="asc").json["data"] == []
-    mine = caller.get(EVENTS, order="asc").json["next_cursor"]
-    assert rival.get(EVENTS, order="asc", cursor=mine).json["code"] == "invalid_cursor"
+    for order in ("asc", "desc"):
+        assert found(rival.get(EVENTS, order=order))["data"] == []
+    mine = found(caller.get(EVENTS, order="asc"))["next_cursor"]
+    foreign = rival.get(EVENTS, order="asc", cursor=mine)
+    assert callers.refused(foreign) == (422, "invalid_cursor")
+
+
+def found(answer: TestResponse) -> dict[str, Any]:
+    """The body of an answer that is well."""
+    assert answer.status_code == 200 and answer.json is not None
+    whole: dict[str, Any] = answer.json
+    return whole

@@ -1,6 +1,9 @@
 """Deliveries over HTTP: listed, filtered, looked into, sent again."""
 
+from typing import Any
+
 import pytest
+from werkzeug.test import TestResponse
 
 from tests import receivers
 from tests.merchants import callers
@@ -68,18 +71,18 @@ def test_filters(shop, caller):
     endpoints = [world.endpoint(shop), world.endpoint(shop, status="disabled")]
     events = world.happen(shop, 2)
 
-    def found(**filters) -> set[tuple[str, str]]:
+    def those(**filters) -> set[tuple[str, str]]:
         data = caller.get(DELIVERIES, **filters).json["data"]
         return {(row["endpoint"], row["event"]) for row in data}
 
-    assert len(found()) == 4
-    assert found(endpoint=endpoints[0]) == {(endpoints[0], event) for event in events}
-    assert found(event=events[1]) == {(endpoint, events[1]) for endpoint in endpoints}
-    assert found(status="canceled") == {(endpoints[1], event) for event in events}
-    assert found(status="pending", event=events[0], endpoint=endpoints[0]) == {
+    assert len(those()) == 4
+    assert those(endpoint=endpoints[0]) == {(endpoints[0], event) for event in events}
+    assert those(event=events[1]) == {(endpoint, events[1]) for endpoint in endpoints}
+    assert those(status="canceled") == {(endpoints[1], event) for event in events}
+    assert those(status="pending", event=events[0], endpoint=endpoints[0]) == {
         (endpoints[0], events[0])
     }
-    assert found(status="failed") == set()
+    assert those(status="failed") == set()
     assert caller.get(DELIVERIES, status="lost").status_code == 422
 
 
@@ -88,11 +91,12 @@ def test_pages(shop, caller):
     for _ in range(5):
         world.happen(shop)
     expected = [d.id for d in reversed(world.deliveries())]
-    seen, cursor = [], {}
-    while cursor is not None:
-        page = caller.get(DELIVERIES, limit=2, status="pending", **cursor).json
+    page = found(caller.get(DELIVERIES, limit=2, status="pending"))
+    seen = [row["id"] for row in page["data"]]
+    while page["next_cursor"] is not None:
+        cursor = page["next_cursor"]
+        page = found(caller.get(DELIVERIES, limit=2, status="pending", cursor=cursor))
         seen += [row["id"] for row in page["data"]]
-        cursor = {"cursor": page["next_cursor"]} if page["next_cursor"] else None
     assert seen == expected
 
 
@@ -132,4 +136,11 @@ def test_anothers_delivery_does_not_exist(fast_app, shop, caller):
     path = f"{DELIVERIES}/{world.delivery().id}"
     for answer in (rival.get(path), rival.get(f"{path}/attempts"), rival.post(f"{path}/resend")):
         assert answer.status_code == 404
-    assert rival.get(DELIVERIES).json["data"] == []
+    assert found(rival.get(DELIVERIES))["data"] == []
+
+
+def found(answer: TestResponse) -> dict[str, Any]:
+    """The body of an answer that is well."""
+    assert answer.status_code == 200 and answer.json is not None
+    whole: dict[str, Any] = answer.json
+    return whole

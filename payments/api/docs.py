@@ -33,7 +33,7 @@ class Field:
     """A member of a body, an answer or a query."""
 
     name: str
-    kind: str
+    kind: Markup
     required: bool
     description: str
 
@@ -50,7 +50,7 @@ class Call:
     key: str
     body: list[Field] | None
     query: list[Field]
-    answers: list[tuple[str, list[Field]]]
+    answers: list[tuple[str, Markup, list[Field]]]
     codes: list[tuple[int, str]]
 
 
@@ -59,7 +59,7 @@ def guide() -> Response:
     """How to call this service, and every route."""
     return _page(
         "docs/guide.html",
-        groups=_groups(),
+        **_contents(),
         vectors=signatures.VECTORS,
         scopes=guards.SCOPES,
         types=types.EVENT_TYPES,
@@ -108,7 +108,7 @@ def _code(text: str) -> Markup:
 
 @bp.app_template_filter("title_of")
 def _title_of(tag: str) -> str:
-    return tag.replace("_", " ").capitalize()
+    return tag.replace("_", " ").capitalize().replace("Api ", "API ")
 
 
 def _paragraphs(kind: type[PaymentsError]) -> list[str]:
@@ -116,9 +116,9 @@ def _paragraphs(kind: type[PaymentsError]) -> list[str]:
     return [part.strip() for part in text.split("\n") if part.strip()]
 
 
-def _groups() -> list[tuple[str, list[Call]]]:
-    """The calls by resource, made once for each app."""
-    made: list[tuple[str, list[Call]]] | None = current_app.extensions.get("payments_docs")
+def _contents() -> dict[str, Any]:
+    """The calls by resource and the objects by name, made once for each app."""
+    made: dict[str, Any] | None = current_app.extensions.get("payments_docs")
     if made is None:
         document = openapi.build(routes_of(current_app))
         parts = document["components"]
@@ -127,7 +127,13 @@ def _groups() -> list[tuple[str, list[Call]]]:
             for method, operation in methods.items():
                 call = _call(path, method, operation, parts)
                 by_tag.setdefault(operation["tags"][0], []).append(call)
-        made = current_app.extensions["payments_docs"] = sorted(by_tag.items())
+        schemas = parts["schemas"]
+        objects = [
+            (name, schema.get("description", ""), _kind(schema), _fields(schema, schemas))
+            for name, schema in sorted(schemas.items())
+        ]
+        made = {"groups": sorted(by_tag.items()), "objects": objects}
+        current_app.extensions["payments_docs"] = made
     return made
 
 
@@ -144,7 +150,8 @@ def _call(path: str, method: str, operation: dict[str, Any], parts: dict[str, An
                 codes = held["schema"]["allOf"][1]["properties"]["code"]["enum"]
                 refusals += [(int(status), code) for code in codes]
             else:
-                answers.append((f"{status} {media}", _fields(held["schema"], schemas)))
+                schema = held["schema"]
+                answers.append((f"{status} {media}", _kind(schema), _fields(schema, schemas)))
     return Call(
         anchor=operation["operationId"],
         method=method.upper(),
@@ -154,7 +161,7 @@ def _call(path: str, method: str, operation: dict[str, Any], parts: dict[str, An
         key="" if not keys else "required" if keys[0]["required"] else "optional",
         body=_fields(body["content"]["application/json"]["schema"], schemas) if body else None,
         query=[
-            Field(p["name"], _kind(p["schema"], schemas), p["required"], _words(p["schema"]))
+            Field(p["name"], _kind(_given(p["schema"])), p["required"], _words(p["schema"]))
             for p in query
         ],
         answers=answers,
@@ -166,7 +173,7 @@ def _fields(schema: dict[str, Any], schemas: dict[str, Any]) -> list[Field]:
     schema = _resolved(schema, schemas)
     required = schema.get("required", ())
     return [
-        Field(name, _kind(held, schemas), name in required, _words(held))
+        Field(name, _kind(held), name in required, _words(held))
         for name, held in schema.get("properties", {}).items()
     ]
 
@@ -178,20 +185,29 @@ def _resolved(part: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
     return part
 
 
-def _kind(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
+def _given(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a query parameter: a query has no null, it leaves out."""
+    parts = [part for part in schema.get("anyOf", ()) if part.get("type") != "null"]
+    return {**schema, "anyOf": parts} if parts else schema
+
+
+def _kind(schema: dict[str, Any]) -> Markup:
     """A type in a few words: `integer, 1 to 100`, `array of Line`, `EUR or USD`."""
     if "$ref" in schema:
-        return str(schema["$ref"].rpartition("/")[2])
+        name = schema["$ref"].rpartition("/")[2]
+        return Markup('<a href="#object-{0}">{0}</a>').format(name)
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_kind(part, schemas) for part in schema["anyOf"]))
+        return Markup(" or ").join(dict.fromkeys(_kind(part) for part in schema["anyOf"]))
     if "const" in schema:
-        return f"“{schema['const']}”"
+        return escape(f"“{schema['const']}”")
     if "enum" in schema:
-        return " or ".join(f"“{value}”" for value in schema["enum"])
+        return escape(" or ".join(f"“{value}”" for value in schema["enum"]))
     kind = schema.get("type", "any")
+    if isinstance(kind, list):
+        return escape(" or ".join(kind))
     if kind == "array":
-        return f"array of {_kind(schema.get('items', {}), schemas)}"
-    return f"{kind}{_bounds(schema)}"
+        return Markup("array of {}").format(_kind(schema.get("items", {})))
+    return escape(f"{kind}{_bounds(schema)}")
 
 
 def _bounds(schema: dict[str, Any]) -> str:

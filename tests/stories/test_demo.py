@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from scripts import demo as story
 from tests.children import ROOT, Child, plain_environ
 from tests.redis_server import free_port
 from tests.stories.production import production
@@ -91,10 +92,14 @@ def test_the_demo_tells_the_whole_story_and_may_be_run_again(service, environ):
     assert service.terminate(30, group=False) == FINE
 
 
-def test_without_a_service_the_demo_says_what_to_start(environ):
-    told = demo(environ)
-    assert told.returncode == NOT_RUN
-    assert told.stderr == (f"Nothing answers on port {environ['PORT']}: start `make run` first.\n")
+def test_without_a_service_the_demo_says_what_to_start(environ, monkeypatch, capsys):
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(story, "WAIT_S", 0.2)
+    assert story.main([]) == NOT_RUN
+    assert capsys.readouterr().err == (
+        f"Nothing answers on port {environ['PORT']}: start `make run` first.\n"
+    )
 
 
 def test_in_production_the_demo_moves_no_made_up_money(environ):

@@ -1,5 +1,7 @@
 """Fixtures of webhook tests: a fast schedule, a receiver, a drain that is finished afterwards."""
 
+import contextlib
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -7,8 +9,10 @@ from flask import Flask
 
 from payments.webhooks import drain as drains
 from payments.webhooks.drain import Drain
+from payments.webhooks.sender import Sender
 from tests.conftest import MakeApp
 from tests.receivers import Receiver
+from tests.webhooks.attempts import TIMEOUT_S
 
 FAST = {
     "WEBHOOK_BASE_DELAY_SECS": "0.2",
@@ -40,3 +44,16 @@ def receiver() -> Iterator[Receiver]:
     """A receiver that answers 200 until it is scripted."""
     with Receiver() as running:
         yield running
+
+
+@pytest.fixture
+def sender() -> Iterator[Sender]:
+    with contextlib.closing(Sender(timeout_s=TIMEOUT_S, allow_private=True)) as made:
+        yield made
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,66 +1,19 @@
 """The drain: what is due is sent, a few at a time, and written down as it ended."""
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import Webhook
 
-from payments import config, db, sealing
-from payments.events import nudges
-from payments.webhooks import deliveries, endpoints, signing
+from payments import config, db
+from payments.webhooks import deliveries, endpoints
 from payments.webhooks.drain import Drain
 from tests import receivers
-from tests.receivers import Received, Receiver
 from tests.webhooks import world
-from tests.webhooks.conftest import FAST
+from tests.webhooks.busy import Busyness, running, wait_until
 
 HANG_S = 4
-
-
-class Busyness:
-    """A behaviour that takes a while, and how many requests it had at once at the most."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.now = self.most = 0
-        self._lock = threading.Lock()
-
-    def __call__(self, handler) -> None:
-        with self._lock:
-            self.now += 1
-            self.most = max(self.most, self.now)
-        handler.rest(self.seconds)
-        with self._lock:
-            self.now -= 1
-        handler.answer(200, b"", {})
-
-
-@contextmanager
-def running(app, drain: Drain, run_s: float = 30) -> Iterator[None]:
-    """The drain runs in a thread meanwhile; at the end it is told to stop."""
-
-    def work() -> None:
-        with app.app_context():
-            drain.run(run_s)
-
-    thread = threading.Thread(target=work, name="drain of a test")
-    thread.start()
-    try:
-        yield
-    finally:
-        drain.stop()
-        thread.join()
-
-
-def wait_until(condition: Callable[[], object], timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_what_is_due_is_delivered_and_written_down(drain, receiver):
@@ -252,104 +205,6 @@ def test_a_probe_that_succeeds_closes_the_breaker(drain, receiver):
     assert [d.status for d in world.deliveries()] == ["delivered"] * 3
 
 
-@pytest.mark.parametrize(("proven", "most"), [(True, 4), (False, 1)])
-def test_few_are_in_flight_to_one_endpoint(drain, receiver, proven, most):
-    shop = world.merchant()
-    endpoint = world.endpoint(shop, receiver.url(), proven=proven)
-    busy = Busyness(0.3)
-    receiver.script("/hook", busy)
-    world.happen(shop, 9 if proven else 2)
-    if not proven:
-        world.change("webhook_endpoints", endpoint, failures=1)
-    drain.run(0.2)
-    wait_until(lambda: busy.now == 0)
-    assert busy.most == most
-
-
-def test_the_cap_holds_over_all_workers(fast_app, receiver):
-    shop = world.merchant()
-    world.endpoint(shop, receiver.url(), proven=True)
-    busy = Busyness(0.05)
-    receiver.script("/hook", busy)
-    world.happen(shop, 40)
-    with fast_app.app_context():
-        drains = [Drain() for _ in range(3)]
-    threads = [threading.Thread(target=lambda d=drain: _run_in(fast_app, d)) for drain in drains]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for drain in drains:
-        drain.finish()
-    assert busy.most == 4
-    got = [one.headers["x-delivery-id"] for one in receiver.received()]
-    assert sorted(got) == sorted(d.id for d in world.deliveries())
-    assert {d.status for d in world.deliveries()} == {"delivered"}
-
-
-def _run_in(app, drain: Drain) -> None:
-    with app.app_context():
-        drain.run(10)
-
-
-def test_six_endpoints_that_hang_make_no_other_late(make_app, receiver):
-    """All six had answered well until now, so each gets the full cap: more than the slots."""
-    app = make_app(**FAST | {"WEBHOOK_TIMEOUT_SECS": str(HANG_S)})
-    with app.app_context():
-        shop, others = world.merchant(), world.merchant()
-        for number in range(6):
-            world.endpoint(shop, receiver.url(f"/hang/{number}"), proven=True)
-            receiver.script(f"/hang/{number}", receivers.hang())
-        for number in range(3):
-            world.endpoint(others, receiver.url(f"/good/{number}"), proven=True)
-        world.happen(shop, 10)
-        begun: dict[str, float] = {}
-        drain = Drain()
-        with running(app, drain):
-            receiver.wait_for(6)
-            for _ in range(15):
-                (event_id,) = world.happen(others)
-                begun[event_id] = time.monotonic()
-                time.sleep(0.1)
-            wait_until(lambda: len(good_ones(receiver)) == 45)
-        drain.finish()
-    assert len([got for got in receiver.received() if "hang" in got.path]) >= 24
-    late = sorted(got.clock_s - begun[got.headers["webhook-id"]] for got in good_ones(receiver))
-    assert late[len(late) // 2] < 0.5
-    assert late[-1] < HANG_S / 2  # none waited for another's deadline
-
-
-def good_ones(receiver: Receiver) -> list[Received]:
-    return [got for got in receiver.received() if got.path.startswith("/good")]
-
-
-def test_what_becomes_due_while_another_hangs_is_sent_at_once(fast_app, drain, receiver):
-    shop, other = world.merchant(), world.merchant()
-    world.endpoint(shop, receiver.url("/hang"))
-    receiver.script("/hang", receivers.hang())
-    world.endpoint(other, receiver.url("/good"))
-    world.happen(shop)
-    with running(fast_app, drain):
-        receiver.wait_for(1, "/hang")
-        begun = time.monotonic()
-        world.happen(other)
-        (got,) = receiver.wait_for(1, "/good")
-        assert got.clock_s - begun < 0.5
-
-
-def test_an_endpoints_backlog_does_not_hide_anothers_only_delivery(drain, receiver):
-    shop, other = world.merchant(), world.merchant()
-    world.endpoint(shop, receiver.url("/much"), proven=True)
-    world.endpoint(shop, receiver.url("/more"), proven=True)
-    world.happen(shop, 50)
-    world.endpoint(other, receiver.url("/little"), proven=True)
-    world.happen(other)
-    drain.run(20)
-    order = [got.path for got in receiver.received()]
-    assert len(order) == 101
-    assert order.index("/little") < 20
-
-
 def test_a_lease_that_ran_out_is_taken_over_and_the_late_result_changes_nothing(
     fast_app, drain, receiver
 ):
@@ -431,84 +286,3 @@ def test_in_read_only_nothing_is_sent(make_app, receiver):
         drain.finish()
         assert receiver.received() == []
         assert world.delivery().attempts == 0
-
-
-class TestSecrets:
-    def test_during_a_rotation_both_sign(self, drain, receiver):
-        shop = world.merchant()
-        endpoint = world.endpoint(shop, receiver.url())
-        with db.unit_of_work():
-            _row, new = endpoints.rotate_secret(shop, endpoint)
-        world.happen(shop)
-        drain.run(5)
-        (got,) = receiver.received()
-        for secret in (new, world.SECRET):
-            Webhook(secret).verify(got.body, dict(got.headers))
-
-    def test_after_the_overlap_the_new_one_alone(self, drain, receiver):
-        shop = world.merchant()
-        endpoint = world.endpoint(shop, receiver.url())
-        with db.unit_of_work():
-            _row, new = endpoints.rotate_secret(shop, endpoint)
-        world.change("webhook_endpoints", endpoint, old_secret_until=world.shift(0))
-        world.happen(shop)
-        drain.run(5)
-        (got,) = receiver.received()
-        Webhook(new).verify(got.body, dict(got.headers))
-        with pytest.raises(WebhookVerificationError):
-            Webhook(world.SECRET).verify(got.body, dict(got.headers))
-
-    def test_one_that_no_key_fits_stops_its_own_endpoint_alone(self, drain, receiver):
-        shop = world.merchant()
-        sealed = world.endpoint(shop, receiver.url("/sealed"))
-        world.endpoint(shop, receiver.url("/good"))
-        world.change("webhook_endpoints", sealed, secret_sealed="not sealed by us")
-        world.happen(shop)
-        drain.run(0.5)
-        assert [got.path for got in receiver.received()] == ["/good"]
-        blocked = [attempt for attempt in world.attempts() if attempt.outcome == "blocked"]
-        assert "secret can't be read" in blocked[0].detail
-
-    def test_at_rest_they_are_sealed(self, fast_app):
-        shop = world.merchant()
-        with db.unit_of_work():
-            row, secret = endpoints.create(shop, "https://shop.example/", ["*"], None)
-        stored = world.endpoints()[0].secret_sealed
-        assert secret not in stored and signing.key_of(secret).hex() not in stored
-        assert sealing.unseal(stored) == secret
-
-
-class TestNudges:
-    def test_what_is_left_is_told_of(self, drain, receiver, redis_client):
-        shop = world.merchant()
-        world.endpoint(shop, receiver.url())
-        world.happen(shop, 200)
-        redis_client.flushdb()
-        drain.run(0.1)
-        assert {d.status for d in world.deliveries()} == {"pending", "delivered"}
-        assert redis_client.llen(f"rq:queue:{nudges.QUEUE}") == 1
-
-    def test_what_will_be_due_is_scheduled(self, drain, receiver, redis_client):
-        shop = world.merchant()
-        world.endpoint(shop, receiver.url())
-        receiver.script("/hook", receivers.answer(429, retry_after=60))
-        world.happen(shop)
-        redis_client.flushdb()
-        drain.run(5)
-        assert redis_client.llen(f"rq:queue:{nudges.QUEUE}") == 0
-        ((_id, due),) = redis_client.zrange(f"rq:scheduled:{nudges.QUEUE}", 0, -1, withscores=True)
-        next_at = world.delivery().next_attempt_at.timestamp()
-        assert next_at <= due < next_at + 1.001
-
-    def test_a_nudge_during_the_run_is_news(self, fast_app, drain, receiver, redis_client):
-        shop = world.merchant()
-        world.endpoint(shop, receiver.url())
-        receiver.script("/hook", receivers.answer(after_s=0.3))
-        world.happen(shop)
-        redis_client.flushdb()
-        redis_client.set(nudges.FLAG, 1)
-        with running(fast_app, drain):
-            receiver.wait_for(1)
-            assert redis_client.get(nudges.FLAG) is None
-            assert nudges.nudge() is True
-            assert redis_client.llen(f"rq:queue:{nudges.QUEUE}") == 1

@@ -168,6 +168,7 @@ def test_only_the_factory_has_effects():
     ]
     check = f"""
         import importlib, logging, socket, sys, threading
+        import requests  # urllib3 binds a socket when imported, to see whether IPv6 works
         sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "scripts")!r}]
         effects = ("socket.", "subprocess.", "os.system", "os.mkdir", "os.remove", "os.rename",
                    "os.fork", "os.posix_spawn", "sqlite3.connect", "shutil.", "tempfile.")

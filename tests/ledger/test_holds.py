@@ -201,3 +201,11 @@ def test_a_hold_on_a_hot_merchant_finds_what_lies_beside_it() -> None:
     assert world.purse(merchant) == (37, 0)
     world.moves({merchant: -37, payer: 37})
     world.sound()
+
+
+def test_a_hold_on_an_account_without_a_floor_is_used_up_too() -> None:
+    payer, outside = world.wallet("cus_1"), world.outside()
+    hold_id = place(outside, 50)
+    capture(hold_id, {outside: -20, payer: 20})
+    assert (world.purse(outside), world.purse(payer)) == ((-20, 0), (20, 0))
+    world.sound()

@@ -122,6 +122,22 @@ def test_a_fold_waits_for_a_debit_that_took_all(session: Open) -> None:
     world.sound()
 
 
+def test_a_debit_takes_what_a_fold_is_waiting_for(session: Open) -> None:
+    """The fold has no side row yet, else each would have what the other waits for."""
+    payer, merchant = world.wallet("cus_1"), world.shop("mer_1", 50, hot=True)
+    world.did(partial(folding.fold, merchant))
+    world.shop("mer_1", 30)
+    refund, fold = session(), session()
+    refund.does(post({merchant: -10, payer: 10}))  # of the row, so what lies beside it stays there
+    fold.starts(partial(folding.fold, merchant))
+    refund.does(post({merchant: -70, payer: 70}))
+    refund.commits()
+    fold.ends()
+    fold.commits()
+    assert (world.stored(merchant), world.beside(merchant)) == (0, [])
+    world.sound()
+
+
 @pytest.mark.parametrize("first_commits", [True, False])
 def test_two_folds_take_a_side_row_once(session: Open, first_commits: bool) -> None:
     merchant = world.shop("mer_1", 50, hot=True)

@@ -165,7 +165,11 @@ def test_without_redis_the_limit_holds_in_memory_and_says_so(make_app, redis_ser
     redis_server.stop()
     with caplog.at_level(logging.ERROR, "payments.api.limits"):
         assert statuses(client, "/docs", 4) == [200, 200, 200, 429]
-    assert [r.levelname for r in caplog.records if r.name == "payments.api.limits"] == ["ERROR"]
+    said = [r.levelname for r in caplog.records if r.name == "payments.api.limits"]
+    assert said in (
+        ["ERROR"],
+        ["ERROR"] * 2,
+    )  # it is looked for again at once, then ever more rarely
     health = client.get("/health")
     assert (health.status_code, health.json["status"]) == (200, "degraded")
     assert client.get("/docs").headers["RateLimit-Policy"] == '"minute";q=3;w=60'

@@ -62,8 +62,7 @@ class Drain:
                 self._loop(time.monotonic() + run_s)
             finally:
                 self._leave()
-            if not self._stopping.is_set():
-                _tell_of_the_rest()
+            self._tell_of_the_rest()
         except Busy:
             log.warning("the database did not answer the drain; the sweep goes on", exc_info=True)
         finally:
@@ -153,20 +152,38 @@ class Drain:
         thread.start()
 
     def _write_the_rest(self, unwritten: list[Result]) -> None:
-        while self._flight.count or unwritten:
+        """As long as something is in flight; then tell of what that had held back."""
+        told = False
+        while not told:
             unwritten += self._flight.landed(PAUSE_S) if self._flight.count else []
             try:
-                written = list(unwritten)
-                db.in_unit(lambda: results.record(written))  # noqa: B023 (run at once)
+                if unwritten:
+                    written = list(unwritten)
+                    db.in_unit(lambda: results.record(written))  # noqa: B023 (run at once)
+                    unwritten = []
+                if not self._flight.count:
+                    self._tell_of_the_rest()
+                    told = True
             except Busy:
                 log.warning("the database did not answer the drain", exc_info=True)
                 if self._stopping.wait(PAUSE_S):
                     return
             except Exception:
+                log.exception("the end of a drain stumbled; the sweep goes on")
                 _salvage(unwritten)
-                unwritten = []
-            else:
-                unwritten = []
+                unwritten, told = [], not self._flight.count
+
+    def _tell_of_the_rest(self) -> None:
+        """A nudge for what is due, or a wake for what will be."""
+        if self._stopping.is_set():
+            return
+        if claims.is_any_ready():
+            if not nudges.nudge():
+                nudges.heard.set()  # then this process's clock goes on, if it has one
+            return
+        due_at = claims.next_at()
+        if due_at is not None:
+            nudges.wake_at(due_at)
 
 
 def _salvage(unwritten: list[Result]) -> None:
@@ -179,16 +196,6 @@ def _salvage(unwritten: list[Result]) -> None:
                 "a result can't be written; its lease will run out",
                 extra={"delivery_id": result.claim.parcel.delivery_id},
             )
-
-
-def _tell_of_the_rest() -> None:
-    if claims.is_any_ready():
-        if not nudges.nudge():
-            nudges.heard.set()  # then this process's clock goes on, if it has one
-        return
-    due_at = claims.next_at()
-    if due_at is not None:
-        nudges.wake_at(due_at)
 
 
 _drains: WeakKeyDictionary[Store, Drain] = WeakKeyDictionary()

@@ -11,8 +11,9 @@ from payments.webhooks.drain import Drain
 class Busyness:
     """A behaviour that takes a while, and how many requests it had at once at the most."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, status: int = 200) -> None:
         self.seconds = seconds
+        self.status = status
         self.now = self.most = 0
         self._lock = threading.Lock()
 
@@ -23,7 +24,7 @@ class Busyness:
         handler.rest(self.seconds)
         with self._lock:
             self.now -= 1
-        handler.answer(200, b"", {})
+        handler.answer(self.status, b"", {})
 
 
 @contextmanager

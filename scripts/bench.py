@@ -8,7 +8,7 @@ import argparse
 import sys
 
 import _root
-from tests.bench import checkout, ratios
+from tests.bench import checkout, delivery, ratios
 
 FINE, FAILED = 0, 1
 
@@ -18,9 +18,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each figure (5)")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a round (5)")
+    parser.add_argument("--deliveries", type=int, default=2_000, help="in each round (2000)")
     args = parser.parse_args(argv)
     print("Payments: pgbench, then confirms by 8 clients, in turns")
     found = checkout.measure(args.rounds, args.seconds, print)
+    print("Deliveries: a plain loop, then the worker, in turns")
+    found.append(delivery.measure(args.rounds, args.deliveries, print))
     for ratio in found:
         print(ratio.line())
     ratios.write(_root.ROOT / "bench.json", found)

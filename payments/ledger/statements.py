@@ -1,13 +1,15 @@
 """Statements: an account's postings with their entry, counterparty and running balance.
 
-The running balance is a prefix sum in the order in which the lines are shown, so that it always
-agrees with what stands above and below it.
+The running balance is the account's, less the lines that come after in the order in which they are
+shown: so it agrees with what stands above and below it, and the newest page costs no more on a full
+account than on a new one.
 """
 
 from collections.abc import Iterator
 from datetime import datetime
 
 from payments.db import Row, Sql
+from payments.ledger.accounts import UNFOLDED
 
 Place = tuple[datetime, str]
 """Where a page ended: the `created_at` and `id` of its last line."""
@@ -32,9 +34,11 @@ def _page(follows: bool) -> Sql:
         "WITH page AS (SELECT id, entry_id, account_id, amount, created_at FROM postings"
         f" WHERE account_id = :account_id{before} ORDER BY created_at DESC, id DESC LIMIT :limit),"
         " first AS (SELECT created_at, id FROM page ORDER BY created_at DESC, id DESC LIMIT 1),"
-        " upto AS (SELECT coalesce(sum(postings.amount), 0) AS balance FROM postings, first"
+        " upto AS (SELECT (SELECT accounts.balance + "
+        f"{UNFOLDED} FROM accounts WHERE accounts.id = :account_id)"
+        " - coalesce(sum(postings.amount), 0) AS balance FROM postings, first"
         " WHERE postings.account_id = :account_id"
-        " AND (postings.created_at, postings.id) <= (first.created_at, first.id))"
+        " AND (postings.created_at, postings.id) > (first.created_at, first.id))"
         f" SELECT {_FIELDS}, CAST((SELECT balance FROM upto) - coalesce(sum(line.amount) OVER"
         " (ORDER BY line.created_at DESC, line.id DESC"
         " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bigint) AS balance,"

@@ -10,6 +10,7 @@ import json
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from cryptography.fernet import InvalidToken
 
@@ -64,7 +65,8 @@ _LEASE = """
 UPDATE deliveries SET lease_until = :until, lease_token = :token, attempts = attempts + 1
 WHERE status = 'pending' AND (lease_until IS NULL OR lease_until <= :now) AND id IN (
     SELECT id FROM ({chosen}) AS chosen ORDER BY turn, next_attempt_at LIMIT :room)
-RETURNING id, event_id, endpoint_id, attempts, tries
+RETURNING id, event_id, endpoint_id, attempts, tries,
+    (SELECT events.body FROM events WHERE events.id = event_id) AS body
 """
 _TURN = "row_number() OVER (PARTITION BY d.endpoint_id ORDER BY d.next_attempt_at, d.id) AS turn"
 _TAKE = Sql(
@@ -89,11 +91,6 @@ _TAKE = Sql(
                 ORDER BY d.next_attempt_at, d.id LIMIT {breaker.CAP})
         ) AS due ON due.endpoint_id = free.id AND due.turn <= free.room"""
     ),
-)
-_BODIES = Sql(
-    "SELECT id, body FROM events"
-    " WHERE id IN (SELECT json_array_elements_text(CAST(:events AS json)))",
-    sqlite="SELECT id, body FROM events WHERE id IN (SELECT value FROM json_each(:events))",
 )
 # By endpoint the first that is waiting, not before its breaker closes. Where as much is in flight
 # as may be, who works on that looks at the rest when it has ended.
@@ -164,19 +161,16 @@ def take(room: int, after: str = "") -> list[Claim]:
         proven=proven,
         room=room,
     )
-    bodies = {
-        row.id: row.body for row in _BODIES.all(events=json.dumps([r.event_id for r in taken]))
-    }
-    return [_claim(row, ready[row.endpoint_id], bodies[row.event_id], token) for row in taken]
+    return [_claim(row, ready[row.endpoint_id], token) for row in taken]
 
 
 def _proven(moment: datetime) -> datetime:
     return moment - breaker.PROVEN_FOR
 
 
-def _claim(row: Row, endpoint: Row, body: str, token: str) -> Claim:
+def _claim(row: Row, endpoint: Row, token: str) -> Claim:
     keys = _keys(endpoint)
-    parcel = Parcel(row.id, row.event_id, endpoint.url, body.encode(), keys, row.attempts)
+    parcel = Parcel(row.id, row.event_id, endpoint.url, row.body.encode(), keys, row.attempts)
     health = Health(
         endpoint.failures,
         endpoint.failing_since_at,
@@ -192,7 +186,13 @@ def _keys(endpoint: Row) -> list[bytes]:
     if endpoint.old_secret_until is not None and endpoint.old_secret_until > db.unit().now:
         sealed.append(endpoint.old_secret_sealed)
     try:
-        return [signing.key_of(sealing.unseal(secret)) for secret in sealed]
+        return [_key(secret) for secret in sealed]
     except InvalidToken:
         log.error("no ENCRYPTION_KEY fits this secret", extra={"endpoint_id": endpoint.id})
         return []
+
+
+@lru_cache(maxsize=1024)
+def _key(sealed: str) -> bytes:
+    """Unsealing takes as long as signing does ten times, and endpoints are sent to again."""
+    return signing.key_of(sealing.unseal(sealed))

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 SLOTS = 16
 """Exchanges at once that have not proven slow. More would only wait for each other."""
-PATIENCE_S = 0.5
+PATIENCE_S = 0.05
 """From then on an exchange is slow, and its slot is another's."""
 THREADS = 64
 """Exchanges at once, slow ones included."""

@@ -21,17 +21,20 @@ from payments.webhooks.sender import Answer
 
 GONE = 410
 
-_ATTEMPT = Sql(
+_ATTEMPT = (
     "INSERT INTO attempts (id, delivery_id, number, outcome, http_status, latency_ms, response,"
     " detail, created_at) VALUES (:id, :delivery_id, :number, :outcome, :http_status, :latency_ms,"
     " :response, :detail, :sent_at)"
 )
-_SETTLE = Sql(
+_SETTLE = (
     "UPDATE deliveries SET status = :status, tries = tries + 1, next_attempt_at = :next_at,"
     " lease_until = NULL, lease_token = NULL, last_outcome = :outcome, ended_at = :ended_at,"
     " version = version + 1"
     " WHERE id = :delivery_id AND lease_token = :token AND status = 'pending'"
 )
+# Both at once where that can be said; SQLite takes them one after the other.
+_WRITE = Sql(f"WITH attempt AS ({_ATTEMPT}) {_SETTLE}", sqlite=_SETTLE)
+_WRITE_ATTEMPT = Sql(_ATTEMPT)
 _HEALTH = Sql(
     "SELECT id, failures, failing_since_at, closed_until, succeeded_at FROM webhook_endpoints"
     " WHERE id IN (SELECT json_array_elements_text(CAST(:ids AS json)))"
@@ -71,8 +74,10 @@ def record(results: Sequence[Result]) -> None:
         by_endpoint[result.claim.endpoint_id].append(result)
     health = _note_health(by_endpoint, moment)
     ordered = sorted(results, key=lambda result: result.claim.parcel.delivery_id)
-    _SETTLE.many([_settled(result, moment) for result in ordered])
-    _ATTEMPT.many([_attempt(result) for result in ordered])
+    rows = [_attempt(result) | _settled(result, moment) for result in ordered]
+    _WRITE.many(rows)
+    if db.unit().store.is_sqlite:
+        _WRITE_ATTEMPT.many(rows)
     for endpoint_id, found in sorted(by_endpoint.items()):
         if any(result.answer.http_status == GONE for result in found):
             endpoints.disable(endpoint_id, "gone")

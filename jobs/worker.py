@@ -6,6 +6,7 @@ thread of ours instead of running as a child, which would outlive a killed worke
 """
 
 import logging
+import signal
 import sys
 import threading
 import time
@@ -92,6 +93,12 @@ class Schedule(threading.Thread):
         self._redis.close()
 
 
+def _end(signum: int, frame: FrameType | None) -> None:
+    """A handler for the time in which RQ's own do not stand yet: nothing is in hand then."""
+    Worker.stop_asked.set()
+    sys.exit(FINE)
+
+
 def work(url: str) -> None:
     """Work until asked to stop, through the times that Redis is away."""
     while not Worker.stop_asked.is_set():
@@ -123,6 +130,8 @@ def main() -> int:
             sys.stderr.write("REDIS_URL is not set: the web process runs the clock by itself.\n")
             return NOT_RUN
         clock, schedule = Clock(app.app_context, periodic_tasks(config.current())), Schedule(url)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _end)
         clock.start()
         schedule.start()
         try:

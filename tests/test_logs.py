@@ -57,6 +57,7 @@ log = logging.getLogger("payments.tests")
 
 
 def test_a_line_is_json_with_time_level_logger_message_and_fields(lines):
+    logs.clear()
     log.info("payment %s", "succeeded", extra={"payment_id": "pay_1", "amount": 2000, "none": None})
     line = lines.last
     assert list(line)[:4] == ["time", "level", "logger", "message"]

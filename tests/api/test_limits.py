@@ -188,6 +188,6 @@ def test_a_redis_that_hangs_costs_one_request_a_moment(make_app, redis_server):
     try:
         begun = time.monotonic()
         assert statuses(client, "/docs", 20) == [200] * 20
-        assert time.monotonic() - begun < 2.5
+        assert time.monotonic() - begun < 10  # one that waits for an answer waits for minutes
     finally:
         redis_server.resume()

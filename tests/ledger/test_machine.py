@@ -178,7 +178,7 @@ def test_any_order_of_steps_does_as_the_model_on_both_databases(
     run_state_machine_as_test(
         partial(Ledger, twin_apps),  # type: ignore[arg-type]
         settings=settings(
-            max_examples=25,
+            max_examples=20,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),

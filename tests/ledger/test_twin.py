@@ -34,7 +34,7 @@ def post(lines: dict[str, int]) -> Step:
     return lambda names: posting.post("moved", "x_1", lines_of(names, lines), reveal=True)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     start=st.dictionaries(st.sampled_from(EUROS[:5]), st.integers(1, 60)),
     hot=st.sets(st.sampled_from(OWNED)),

@@ -139,19 +139,20 @@ def next_at() -> datetime | None:
     return moment
 
 
-def take(room: int, after: str = "") -> list[Claim]:
+def take(room: int, after: str = "") -> tuple[list[Claim], str]:
     """Lease at most so many, in the open unit of work: an endpoint's first before anyone's second.
 
-    after: an endpoint's id; whose turn it is comes after that one.
+    after: where the last one ended, as it was given. Where more endpoints have something due than
+    there is room for, those that come after are next, so that each has its turn.
     """
     unit = db.unit()
     proven = _proven(unit.now)
     ready = {row.id: row for row in _LOCK.all(after=after, limit=room, proven=proven)}
-    if after and len(ready) < room:
-        again = _LOCK.all(after="", limit=room - len(ready), proven=proven)
-        ready |= {row.id: row for row in again}
+    if not ready and after:
+        return take(room)
+    place = max(ready) if len(ready) == room else ""
     if not ready:
-        return []
+        return [], place
     token = ids.new("lease")
     lease_s = config.current().webhook_timeout_secs + LEASE_MARGIN_S
     taken = _TAKE.all(
@@ -161,7 +162,7 @@ def take(room: int, after: str = "") -> list[Claim]:
         proven=proven,
         room=room,
     )
-    return [_claim(row, ready[row.endpoint_id], token) for row in taken]
+    return [_claim(row, ready[row.endpoint_id], token) for row in taken], place
 
 
 def _proven(moment: datetime) -> datetime:

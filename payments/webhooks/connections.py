@@ -1,20 +1,23 @@
 """Connections to receivers: to an address that was judged, under one deadline, kept for reuse.
 
-`requests` counts its timeout anew for each read, so a receiver that drips a byte a second is never
-late; and it looks a name up by itself, so that what was judged need not be what is connected to.
-Here the socket asks the exchange's deadline before each operation, and dials what the guard saw.
-Names and certificates are verified as ever: TLS knows the original name, not the address.
+HTTP is the standard library's. `requests`, as others, counts its timeout anew for each read, so a
+receiver that drips a byte a second is never late; it looks names up by itself, so that what was
+judged need not be what is connected to; and it costs three times as much of the time in which this
+process does nothing else. Here the socket asks the exchange's deadline before each operation, and
+dials what the guard saw. TLS verifies the original name; proxies are not asked.
 """
 
+import http.client
 import socket
 import ssl
-from contextvars import ContextVar
+import threading
+import time
+from collections import OrderedDict
+from select import POLLIN, poll
 from typing import Any
+from urllib.parse import urlsplit
 
-from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
+import certifi
 
 from payments.webhooks import names, targets
 from payments.webhooks.faults import (
@@ -28,30 +31,22 @@ from payments.webhooks.faults import (
 from payments.webhooks.names import Place
 
 HOSTS_KEPT = 256
-KEPT_PER_HOST = 64
+IDLE_S = 60.0
+"""A connection that was not used for so long is closed when it is next looked at."""
+
+Origin = tuple[str, str, int]
+"""Scheme, host and port: what a kept connection is good for."""
 
 
 class Exchange:
-    """What one request and its answer share: the deadline, and what happened on the connection.
+    """What one request and its answer share: the deadline, and what came back so far.
 
-    fresh: a connection that is kept must not be used. reused: the connection had served before.
     heard: bytes of the answer have come. head_whole: so has the blank line that ends its head,
     without which http.client would take what came before a hang-up for an answer.
     """
 
-    def __init__(
-        self,
-        deadline: Deadline,
-        *,
-        allow_private: bool,
-        tls: ssl.SSLContext,
-        fresh: bool = False,
-    ) -> None:
+    def __init__(self, deadline: Deadline) -> None:
         self.deadline = deadline
-        self.allow_private = allow_private
-        self.tls = tls
-        self.fresh = fresh
-        self.reused = False
         self.heard = False
         self.head_whole = False
         self._head = b""
@@ -62,9 +57,9 @@ class Exchange:
         self._head += data
         self.head_whole = b"\n\r\n" in self._head or b"\n\n" in self._head
 
-
-current: ContextVar[Exchange] = ContextVar("exchange")
-"""The exchange that this thread is in: connections are made and used far below the caller."""
+    def late(self) -> TimedOut:
+        """What is raised when the time is over."""
+        return TimedOut(f"no complete answer within {self.deadline.seconds:g} s")
 
 
 class _Timed(socket.socket):
@@ -72,52 +67,44 @@ class _Timed(socket.socket):
 
     exchange: Exchange
 
-    def _arm(self) -> None:
-        self.settimeout(self.exchange.deadline.left())
-
     def recv_into(self, buffer: Any, *size: Any) -> int:
         """Read; TimedOut at the deadline."""
-        self._arm()
+        self.settimeout(self.exchange.deadline.left())
         try:
             count = super().recv_into(buffer, *size)
         except TimeoutError:
-            raise _late(self.exchange) from None
+            raise self.exchange.late() from None
         if count and not self.exchange.head_whole:
             self.exchange.hear(bytes(buffer[:count]))
         return count
 
     def sendall(self, *data: Any) -> None:
         """Send all; TimedOut at the deadline."""
-        self._arm()
+        self.settimeout(self.exchange.deadline.left())
         try:
             super().sendall(*data)
         except TimeoutError:
-            raise _late(self.exchange) from None
+            raise self.exchange.late() from None
 
 
 class _TimedTls(_Timed, ssl.SSLSocket):
     """The same over TLS."""
 
 
-def _late(exchange: Exchange) -> TimedOut:
-    return TimedOut(f"no complete answer within {exchange.deadline.seconds:g} s")
-
-
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
     """Certificates and names verified, TLS 1.2 or newer. ca_file: instead of certifi's list."""
-    context = ssl.create_default_context(cafile=ca_file or DEFAULT_CA_BUNDLE_PATH)
+    context = ssl.create_default_context(cafile=ca_file or certifi.where())
     context.sslsocket_class = _TimedTls
     return context
 
 
-def dial(host: str, port: int) -> _Timed:
+def dial(host: str, port: int, exchange: Exchange, *, allow_private: bool) -> _Timed:
     """Connect to the first place of the name that answers, once all of them were judged.
 
     Raises NameFault, Blocked, ConnectFault, TimedOut.
     """
-    exchange = current.get()
     places = names.lookup(host, port, exchange.deadline)
-    if not exchange.allow_private:
+    if not allow_private:
         for place in places:
             if not targets.is_public(place.address):
                 raise Blocked(f"{place.address} is not a public address")
@@ -128,7 +115,7 @@ def dial(host: str, port: int) -> _Timed:
         try:
             return _connect(place, exchange, share)
         except TimeoutError:
-            fault = _late(exchange)
+            fault = exchange.late()
         except OSError as refused:
             fault = ConnectFault(f"no connection: {refused.strerror or refused}")
     raise fault
@@ -147,49 +134,60 @@ def _connect(place: Place, exchange: Exchange, limit_s: float) -> _Timed:
     return sock
 
 
-class _Kept:
-    """What both kinds of connection do when they are asked to send."""
+class Connection(http.client.HTTPConnection):
+    """To one origin; dialled when the first request is sent. tls None: http."""
 
+    exchange: Exchange
     sock: Any
 
-    def request(self, *what: Any, **more: Any) -> None:
-        """Send a request, in the thread's exchange: on a kept connection that is a new one."""
-        exchange = current.get()
-        if self.sock is not None and self.sock.exchange is not exchange:
-            if exchange.fresh:
-                self.close()  # type: ignore[attr-defined]
-            else:
-                self.sock.exchange = exchange
-                exchange.reused = True
-        super().request(*what, **more)  # type: ignore[misc]
+    def __init__(self, origin: Origin, *, allow_private: bool, tls: ssl.SSLContext) -> None:
+        scheme, host, port = origin
+        self.default_port = 443 if scheme == "https" else 80
+        super().__init__(host, port)
+        self.origin = origin
+        self.used_at = time.monotonic()
+        self._allow_private = allow_private
+        self._tls = tls if scheme == "https" else None
 
+    def begin(self, exchange: Exchange) -> None:
+        """What is sent and read from now on belongs to this exchange."""
+        self.exchange = exchange
+        if self.sock is not None:
+            self.sock.exchange = exchange
 
-class _Plain(_Kept, HTTPConnection):
-    def _new_conn(self) -> socket.socket:
-        return dial(self.host, self.port)
-
-
-class _Tls(_Kept, HTTPSConnection):
     def connect(self) -> None:
-        """Dial, then shake hands for the original name. Raises TlsFault besides dial's."""
-        exchange = current.get()
-        sock: Any = dial(self.host, self.port)
+        """Dial, and shake hands for the original name. Raises TlsFault besides dial's."""
+        sock: Any = dial(self.host, self.port, self.exchange, allow_private=self._allow_private)
+        if self._tls is not None:
+            sock = self._secured(sock, self._tls)
+        self.sock = sock
+
+    def _secured(self, sock: Any, tls: ssl.SSLContext) -> Any:
+        shaken = False
         try:
-            sock = exchange.tls.wrap_socket(
-                sock, server_hostname=self.host, do_handshake_on_connect=False
+            sock = tls.wrap_socket(
+                sock, server_hostname=self.host.rstrip("."), do_handshake_on_connect=False
             )
-            sock.exchange = exchange
-            sock.settimeout(exchange.deadline.left())
+            sock.exchange = self.exchange
+            sock.settimeout(self.exchange.deadline.left())
             sock.do_handshake()
-            self.sock = sock
+            shaken = True
         except TimeoutError:
-            raise _late(exchange) from None
+            raise self.exchange.late() from None
         except OSError as fault:
             raise TlsFault(_what_failed(fault)) from None
         finally:
-            if self.sock is None:
+            if not shaken:
                 sock.close()
-        self.is_verified = True
+        return sock
+
+    def is_usable(self) -> bool:
+        """Whether a kept connection looks alive: the other side has neither closed nor spoken."""
+        if self.sock is None or time.monotonic() - self.used_at >= IDLE_S:
+            return False
+        readable = poll()
+        readable.register(self.sock, POLLIN)
+        return not readable.poll(0)
 
 
 def _what_failed(fault: OSError) -> str:
@@ -200,24 +198,44 @@ def _what_failed(fault: OSError) -> str:
     return f"no TLS session: {fault.strerror or 'the connection was closed'}"
 
 
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _Plain
+def origin_of(url: str) -> Origin:
+    """Where a URL that `targets` has let pass is served."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.scheme, parts.hostname or "", port
 
 
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _Tls
-
-
-class GuardedAdapter(HTTPAdapter):
-    """requests' transport over these connections. No redirect is followed, no proxy asked."""
+class Kept:
+    """Connections that wait for their next request, the last used first. For many threads."""
 
     def __init__(self) -> None:
-        super().__init__(pool_connections=HOSTS_KEPT, pool_maxsize=KEPT_PER_HOST)
-        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+        self._idle: OrderedDict[Origin, list[Connection]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, origin: Origin) -> Connection | None:
+        """One that looks alive, or None."""
+        while True:
+            with self._lock:
+                idle = self._idle.get(origin)
+                connection = idle.pop() if idle else None
+            if connection is None or connection.is_usable():
+                return connection
+            connection.close()
+
+    def give(self, connection: Connection) -> None:
+        """Keep it; past so many hosts, those that were used longest ago are let go."""
+        connection.used_at = time.monotonic()
+        with self._lock:
+            self._idle.setdefault(connection.origin, []).append(connection)
+            self._idle.move_to_end(connection.origin)
+            old = self._idle.popitem(last=False)[1] if len(self._idle) > HOSTS_KEPT else []
+        for one in old:
+            one.close()
 
     def close(self) -> None:
-        """Close what is kept, now: urllib3 leaves that to the garbage collector."""
-        pools = self.poolmanager.pools
-        for key in pools.keys():
-            pools[key].close()
-        super().close()
+        """Close all of them."""
+        with self._lock:
+            idle = [one for kept in self._idle.values() for one in kept]
+            self._idle.clear()
+        for one in idle:
+            one.close()

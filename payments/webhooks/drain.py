@@ -46,7 +46,7 @@ class Drain:
         self._turn = threading.Lock()
         self._stopping = threading.Event()
         self._unwritten: list[Result] = []
-        self._last_endpoint = ""
+        self._place = ""
         self._left_behind: list[threading.Thread] = []
 
     def run(self, run_s: float = RUN_S) -> bool:
@@ -104,7 +104,7 @@ class Drain:
         try:
             if not written and not (room and claims.is_any_ready()):
                 return
-            claimed = db.in_unit(lambda: self._write_and_claim(written, room))
+            claimed, self._place = db.in_unit(lambda: self._write_and_claim(written, room))
         except Busy:
             self._wait_for_the_database()
             return
@@ -114,12 +114,11 @@ class Drain:
             raise
         self._unwritten.clear()
         for claim in claimed:
-            self._last_endpoint = claim.endpoint_id
             self._flight.launch(claim)
 
-    def _write_and_claim(self, written: list[Result], room: int) -> list[Claim]:
+    def _write_and_claim(self, written: list[Result], room: int) -> tuple[list[Claim], str]:
         results.record(written)
-        return claims.take(room, self._last_endpoint) if room else []
+        return claims.take(room, self._place) if room else ([], self._place)
 
     def _wait_for_the_database(self) -> None:
         """Results are kept; in the worst case their leases run out, and they are sent again."""

@@ -4,21 +4,17 @@ It knows no database: what to send comes in, what came back goes out.
 """
 
 import http.client
-import ssl
-import time
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-
-import requests
-from requests import PreparedRequest
-from urllib3.exceptions import HTTPError
+from time import perf_counter
+from typing import Any
+from urllib.parse import urlsplit
 
 from payments import clock
 from payments.webhooks import connections, signing
-from payments.webhooks.connections import Exchange, GuardedAdapter
+from payments.webhooks.connections import Connection, Exchange, Kept
 from payments.webhooks.faults import AttemptFault, Blocked, ConnectFault, Deadline
 
 KEPT_BYTES = 2048
@@ -72,30 +68,31 @@ class Sender:
     ) -> None:
         self._timeout_s = timeout_s
         self._allow_private = allow_private
-        self._tls: ssl.SSLContext = connections.tls_context(ca_file)
-        self._adapter = GuardedAdapter()
+        self._tls = connections.tls_context(ca_file)
+        self._kept = Kept()
 
     def send(self, parcel: Parcel) -> Answer:
         """Make the attempt. Nothing is raised: every ending is an answer."""
-        sent_at, begun = clock.now(), time.perf_counter()
+        sent_at, begun = clock.now(), perf_counter()
         deadline = Deadline(self._timeout_s)
-        found: dict[str, object]
+        found: dict[str, Any]
         try:
             if not parcel.keys:
                 raise Blocked("the endpoint's secret can't be read: nothing is sent unsigned")
-            found = self._attempt(self._prepared(parcel, sent_at), deadline)
+            found = self._attempt(parcel, sent_at, deadline)
         except AttemptFault as fault:
             found = {"outcome": fault.outcome, "detail": fault.detail}
-        except (requests.RequestException, HTTPError, http.client.HTTPException, OSError) as fault:
-            found = {"outcome": "connect", "detail": _words(fault)}
-        took_ms = round((time.perf_counter() - begun) * 1000)
-        return Answer(sent_at=sent_at, latency_ms=took_ms, **found)  # type: ignore[arg-type]
+        except (http.client.HTTPException, OSError) as broken:
+            found = {"outcome": "connect", "detail": _words(broken)}
+        took_ms = round((perf_counter() - begun) * 1000)
+        return Answer(sent_at=sent_at, latency_ms=took_ms, **found)
 
     def close(self) -> None:
         """Close the connections that are kept."""
-        self._adapter.close()
+        self._kept.close()
 
-    def _prepared(self, parcel: Parcel, sent_at: datetime) -> PreparedRequest:
+    def _attempt(self, parcel: Parcel, sent_at: datetime, deadline: Deadline) -> dict[str, Any]:
+        """The exchange, a second time where a kept connection had died unheard: that was no try."""
         headers = signing.headers(
             event_id=parcel.event_id,
             delivery_id=parcel.delivery_id,
@@ -104,52 +101,75 @@ class Sender:
             sent_at=sent_at,
             body=parcel.body,
         )
-        return requests.Request("POST", parcel.url, headers=headers, data=parcel.body).prepare()
+        origin = connections.origin_of(parcel.url)
+        kept = self._kept.take(origin)
+        if kept is not None:
+            exchange = Exchange(deadline)
+            try:
+                return self._converse(kept, exchange, parcel, headers)
+            except (http.client.HTTPException, OSError):
+                if exchange.heard:
+                    raise
+        fresh = Connection(origin, allow_private=self._allow_private, tls=self._tls)
+        return self._converse(fresh, Exchange(deadline), parcel, headers)
 
-    def _attempt(self, request: PreparedRequest, deadline: Deadline) -> dict[str, object]:
-        """The exchange, a second time where a kept connection had died unheard: that was no try."""
-        exchange = self._exchange(deadline, fresh=False)
+    def _converse(
+        self, connection: Connection, exchange: Exchange, parcel: Parcel, headers: dict[str, str]
+    ) -> dict[str, Any]:
+        keep = False
         try:
-            return self._converse(request, exchange)
-        except (requests.RequestException, HTTPError, OSError):
-            if exchange.heard or not exchange.reused:
-                raise
-        return self._converse(request, self._exchange(deadline, fresh=True))
-
-    def _exchange(self, deadline: Deadline, *, fresh: bool) -> Exchange:
-        return Exchange(deadline, allow_private=self._allow_private, tls=self._tls, fresh=fresh)
-
-    def _converse(self, request: PreparedRequest, exchange: Exchange) -> dict[str, object]:
-        token = connections.current.set(exchange)
-        try:
-            # Straight to the transport: a Session would bring cookies, redirects and .netrc.
-            with closing(self._adapter.send(request, stream=True)) as response:
-                kept, whole = _read(response)
+            connection.begin(exchange)
+            connection.request("POST", _path(parcel.url), parcel.body, headers)
+            response = connection.getresponse()
+            text, whole = _read(response)
+            if not exchange.head_whole:
+                raise ConnectFault("the connection was closed in the middle of the answer's head")
+            keep = whole and not response.will_close
         finally:
-            connections.current.reset(token)
-        if not exchange.head_whole:
-            raise ConnectFault("the connection was closed in the middle of the answer's head")
-        status = response.status_code
-        family = status // 100
-        if family == 2:
-            return {"outcome": "success", "http_status": status, "response": kept}
-        if family not in (3, 4, 5):
-            return {"outcome": "connect", "http_status": status, "detail": "not an HTTP answer"}
+            if keep:
+                self._kept.give(connection)
+            else:
+                connection.close()
+        return _judge(response, text, whole)
+
+
+def _judge(response: http.client.HTTPResponse, text: str, whole: bool) -> dict[str, Any]:
+    """What the answer means for the delivery: its status alone decides."""
+    family = response.status // 100
+    if family == 2:
+        return {"outcome": "success", "http_status": response.status, "response": text}
+    if family not in (3, 4, 5):
         return {
-            "outcome": f"http_{family}xx",
-            "http_status": status,
-            "response": kept,
-            "detail": None if whole else "the answer was longer than is read",
-            "retry_after_s": retry_after_s(response.headers.get("Retry-After"), clock.now()),
+            "outcome": "connect",
+            "http_status": response.status,
+            "detail": "not an HTTP answer",
         }
+    return {
+        "outcome": f"http_{family}xx",
+        "http_status": response.status,
+        "response": text,
+        "detail": None if whole else "the answer was longer than is read",
+        "retry_after_s": retry_after_s(response.headers.get("Retry-After"), clock.now()),
+    }
 
 
-def _read(response: requests.Response) -> tuple[str, bool]:
-    """The first 2 KiB as text, and whether that was read to the end. Raises as reading does."""
+def _path(url: str) -> str:
+    """What the request line asks for."""
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _read(response: http.client.HTTPResponse) -> tuple[str, bool]:
+    """The first 2 KiB as text, and whether that was read to the end.
+
+    Raises ConnectFault where less came than was announced, besides what reading raises.
+    """
     kept, count = b"", 0
     while count <= READ_BYTES:
-        chunk = response.raw.read(KEPT_BYTES if count < KEPT_BYTES else READ_BYTES)
+        chunk = response.read(KEPT_BYTES if count < KEPT_BYTES else READ_BYTES)
         if not chunk:
+            if response.length:
+                raise ConnectFault("the connection was closed in the middle of the answer")
             return _text(kept), True
         kept = (kept + chunk)[:KEPT_BYTES]
         count += len(chunk)
@@ -178,14 +198,11 @@ def retry_after_s(value: str | None, moment: datetime) -> float | None:
 
 
 def _words(fault: Exception) -> str:
-    """What broke, without the addresses and objects that a library's text is full of."""
-    inner: BaseException = fault
-    while inner.__cause__ is not None or inner.__context__ is not None:
-        inner = inner.__cause__ or inner.__context__  # type: ignore[assignment]
-    if isinstance(inner, http.client.RemoteDisconnected):
+    """What broke, without the addresses and bytes that a library's text is full of."""
+    if isinstance(fault, http.client.RemoteDisconnected):
         return "the connection was closed without an answer"
-    if isinstance(inner, http.client.IncompleteRead):
+    if isinstance(fault, http.client.IncompleteRead):
         return "the connection was closed in the middle of the answer"
-    if isinstance(inner, http.client.HTTPException):
+    if isinstance(fault, http.client.HTTPException):
         return "the answer is not HTTP"
-    return f"the exchange broke: {getattr(inner, 'strerror', None) or type(inner).__name__}"
+    return f"the exchange broke: {getattr(fault, 'strerror', None) or type(fault).__name__}"

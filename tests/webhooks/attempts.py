@@ -35,9 +35,9 @@ def count_dials(monkeypatch) -> list[int]:
     dialled: list[int] = []
     real = connections.dial
 
-    def dial(host, port):
+    def dial(host, port, exchange, **more):
         dialled.append(port)
-        return real(host, port)
+        return real(host, port, exchange, **more)
 
     monkeypatch.setattr(connections, "dial", dial)
     return dialled

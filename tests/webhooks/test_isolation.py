@@ -111,3 +111,18 @@ def test_an_endpoints_backlog_does_not_hide_anothers_only_delivery(drain, receiv
     order = [got.path for got in receiver.received()]
     assert len(order) == 101
     assert order.index("/little") < 20
+
+
+@pytest.mark.parametrize("count", [16, 40])
+def test_more_endpoints_than_slots_each_have_their_turn(drain, receiver, count):
+    for number in range(count):
+        shop = world.merchant()
+        world.endpoint(shop, receiver.url(f"/{number}"), proven=True)
+        world.happen(shop, 3)
+    drain.run(20)
+    order = [got.path for got in receiver.received()]
+    assert len(order) == count * 3
+    # The last one had its first turn before sixteen had had all of theirs.
+    thirds = [index for index, path in enumerate(order) if order[: index + 1].count(path) == 3]
+    firsts = [order.index(f"/{number}") for number in range(count)]
+    assert max(firsts) < sorted(thirds)[15]

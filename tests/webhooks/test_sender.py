@@ -11,12 +11,15 @@ from standardwebhooks.webhooks import Webhook
 from payments.webhooks import connections
 from payments.webhooks.sender import retry_after_s
 from tests import receivers
+from tests.receivers import Receiver
 from tests.webhooks.attempts import (
     SECRET,
     SLACK_S,
     TIMEOUT_S,
     count_dials,
+    once,
     parcel,
+    reset,
     take_request,
     timed,
 )
@@ -99,7 +102,10 @@ def test_a_receiver_that_takes_nothing_in_is_late_too(sender):
         (receivers.cut(b"HTTP/1.1 200"), "closed in the middle"),
         (receivers.cut(b"HTTP/1.1 200 OK\r\nContent-Le"), "closed in the middle"),
         (receivers.babble(), "not HTTP"),
-        (receivers.babble(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), ""),
+        (
+            receivers.babble(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+            "middle",
+        ),
     ],
     ids=["cut", "mute", "cut status", "cut head", "babble", "bad chunks"],
 )
@@ -167,13 +173,58 @@ def test_an_answer_that_breaks_off_is_a_failed_attempt_on_a_kept_connection_too(
     assert len(receiver.received()) == 2
 
 
-def test_two_threads_meet_the_other_ways_a_kept_connection_is_used(sender, receiver):
-    """A fresh exchange closes the connection it is given, and dials anew."""
+def test_an_answer_that_breaks_is_no_dead_connection(sender, receiver):
+    """It was heard: sent again at once it would be a second try that nobody counts."""
+    broken = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"
+    receiver.script("/hook", receivers.answer(), receivers.cut(broken), receivers.answer())
     assert sender.send(parcel(receiver.url())).outcome == "success"
-    request = sender._prepared(parcel(receiver.url()), datetime.now(UTC))
-    exchange = sender._exchange(connections.Deadline(5), fresh=True)
-    assert sender._converse(request, exchange)["outcome"] == "success"
-    assert not exchange.reused
+    answer = sender.send(parcel(receiver.url()))
+    assert (answer.outcome, "middle of the answer" in str(answer.detail)) == ("connect", True)
+    assert len(receiver.received()) == 2
+
+
+def test_a_connection_that_was_closed_meanwhile_is_not_used(sender, monkeypatch):
+    dialled = count_dials(monkeypatch)
+    with Receiver() as first:
+        port = first.port
+        assert sender.send(parcel(first.url())).outcome == "success"
+    assert sender.send(parcel(f"http://127.0.0.1:{port}/hook")).outcome == "connect"
+    assert dialled == [port, port]
+
+
+def test_a_connection_that_idled_too_long_is_not_used(sender, receiver, monkeypatch):
+    monkeypatch.setattr(connections, "IDLE_S", 0)
+    dialled = count_dials(monkeypatch)
+    for _ in range(2):
+        assert sender.send(parcel(receiver.url())).outcome == "success"
+    assert len(dialled) == 2
+
+
+def test_connections_are_kept_to_so_many_hosts(sender, receiver, monkeypatch):
+    monkeypatch.setattr(connections, "HOSTS_KEPT", 1)
+    dialled = count_dials(monkeypatch)
+    for host in ("127.0.0.1", "localhost", "localhost", "127.0.0.1"):
+        url = receiver.url().replace("127.0.0.1", host)
+        assert sender.send(parcel(url)).outcome == "success"
+    assert len(dialled) == 3
+
+
+def test_a_connection_that_is_reset_is_a_failed_attempt(sender):
+    with once(reset) as port:
+        answer = sender.send(parcel(f"http://127.0.0.1:{port}/"))
+    assert answer.outcome == "connect"
+    assert "reset" in str(answer.detail)
+
+
+def test_an_answer_that_closes_its_connection_is_not_kept(sender, monkeypatch):
+    def serve(connection: socket.socket) -> None:
+        take_request(connection)
+        connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nthat was it")
+        connection.close()
+
+    with once(serve) as port:
+        answer = sender.send(parcel(f"http://127.0.0.1:{port}/"))
+        assert (answer.outcome, answer.response) == ("success", "that was it")
 
 
 def test_nobody_listens(sender, unused_port):

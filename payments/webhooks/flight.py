@@ -13,11 +13,11 @@ from payments.webhooks.sender import Answer, Sender
 
 log = logging.getLogger(__name__)
 
-SLOTS = 16
+SLOTS = 32
 """Exchanges at once that have not proven slow. More would only wait for each other."""
 PATIENCE_S = 0.05
 """From then on an exchange is slow, and its slot is another's."""
-THREADS = 64
+THREADS = 128
 """Exchanges at once, slow ones included."""
 TOGETHER_S = 0.003
 """How long a result waits for others, to be written down with them."""

@@ -64,6 +64,7 @@ TABLES = (
 )
 """Where tables are described. Importing them is what makes the metadata whole."""
 
+SWEEP_LEASE_S = 2 * sweep.RUN_S
 EXPIRY_S, EXPIRED_AT_ONCE = 5.0, 500
 FOLDING_S = 1.0
 PRUNING_S, PRUNED_AT_ONCE = 3600.0, 1_000
@@ -139,7 +140,10 @@ def _keep(app: Flask, settings: Settings) -> None:
 def periodic_tasks(settings: Settings) -> tuple[Task, ...]:
     """What the clock runs, and how often: beside each worker, or in the web process without one."""
     return (
-        Task("sweep", settings.webhook_worker_poll_secs, sweep.run, hears=True),
+        # Two at once do no harm, and a killed clock must not keep all others from looking.
+        Task(
+            "sweep", settings.webhook_worker_poll_secs, sweep.run, hears=True, lease_s=SWEEP_LEASE_S
+        ),
         Task("expiry", EXPIRY_S, lambda: expiry.expire_due(EXPIRED_AT_ONCE)),
         Task("folding", FOLDING_S, folding.fold_all),
         Task("pruning", PRUNING_S, _prune),

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from payments import config, db, origin
 from payments.db import Sql
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
 """How often a clock looks whether something is due."""
-LEASE = timedelta(seconds=60)
+LEASE_S = 60.0
 """How long a task may be silent before another clock takes it over; each is much shorter."""
 
 # A task that has come to be due more often is not held to the time it had before.
@@ -51,12 +51,14 @@ class Task:
 
     It may run twice, and in two processes at once where a lease ran out: it must be safe to.
     hears: it also runs as soon as something in this process asked for it (`events.nudges`).
+    lease_s: for so long a clock that was killed in the middle of it keeps the task from the others.
     """
 
     name: str
     every_s: float
     run: Callable[[], object]
     hears: bool = False
+    lease_s: float = LEASE_S
 
 
 class Clock:
@@ -107,7 +109,7 @@ class Clock:
 
     def _introduce(self) -> None:
         for name, task in sorted(self._tasks.items()):
-            _ADD.run(name=name, latest=db.unit().now + timedelta(seconds=task.every_s))
+            _ADD.run(name=name, latest=_later(task.every_s))
 
     def _listen(self) -> None:
         """A nudge of this very process: run what hears it, without waiting for its time."""
@@ -121,7 +123,7 @@ class Clock:
     def _claimed(self, task: Task) -> bool:
         token = secrets.token_hex(8)
         claimed = db.in_unit(
-            lambda: _CLAIM.run(name=task.name, token=token, until=db.unit().now + LEASE)
+            lambda: _CLAIM.run(name=task.name, token=token, until=_later(task.lease_s))
         )
         if not claimed:
             return False
@@ -131,7 +133,7 @@ class Clock:
                 name=task.name,
                 token=token,
                 error=error,
-                next=db.unit().now + timedelta(seconds=task.every_s),
+                next=_later(task.every_s),
             )
         )
         return True
@@ -145,3 +147,7 @@ class Clock:
             log.exception("a periodic task failed", extra={"task": task.name})
             return type(fault).__name__
         return None
+
+
+def _later(seconds: float) -> datetime:
+    return db.unit().now + timedelta(seconds=seconds)

@@ -10,11 +10,13 @@ import pytest
 from flask.ctx import AppContext
 
 from payments import db, origin
+from payments.app import periodic_tasks
 from payments.db import Sql
 from payments.errors import Busy
 from payments.events import nudges
 from payments.operations import clock
 from payments.operations.clock import Clock, Task
+from payments.webhooks import sweep
 from tests.children import wait_until
 
 _ROW = Sql("SELECT * FROM periodic_tasks WHERE name = :name")
@@ -95,11 +97,27 @@ def test_a_clock_that_died_in_the_middle_is_taken_over_when_its_lease_runs_out(a
     runs = Runs()
     ticking = known(app, Task("task", 60, runs))
     with db.unit_of_work() as unit:
-        _LEASE.run(name="task", until=unit.now + clock.LEASE)
+        _LEASE.run(name="task", until=unit.now + timedelta(seconds=clock.LEASE_S))
     assert ticking.tick() == 0
     with db.unit_of_work() as unit:
         _LEASE.run(name="task", until=unit.now)
     assert ticking.tick() == 1
+
+
+@pytest.mark.parametrize(("more", "lease_s"), [({}, clock.LEASE_S), ({"lease_s": 10}, 10)])
+def test_a_task_is_kept_from_other_clocks_for_its_own_time(app, more, lease_s):
+    seen: list[float] = []
+
+    def run() -> None:
+        seen.append((row("task").lease_until - db.now()).total_seconds())
+
+    assert known(app, Task("task", 60, run, **more)).tick() == 1
+    assert lease_s - 2 < seen[0] <= lease_s
+
+
+def test_a_sweep_whose_clock_was_killed_is_looked_after_in_seconds(settings):
+    tasks = {task.name: task for task in periodic_tasks(settings)}
+    assert sweep.RUN_S < tasks["sweep"].lease_s <= 10
 
 
 def test_a_task_that_fails_is_run_again_at_its_next_time_and_takes_no_other_with_it(app, caplog):

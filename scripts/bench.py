@@ -6,6 +6,7 @@ figures say more of the machine than of the service.
 
 import argparse
 import sys
+from pathlib import Path
 
 import _root
 from tests.bench import checkout, delivery, ratios
@@ -19,6 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each figure (5)")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a round (5)")
     parser.add_argument("--deliveries", type=int, default=2_000, help="in each round (2000)")
+    parser.add_argument(
+        "--out", type=Path, default=_root.ROOT / "bench.json", help="the file (bench.json)"
+    )
     args = parser.parse_args(argv)
     print("Payments: pgbench, then confirms by 8 clients, in turns")
     found = checkout.measure(args.rounds, args.seconds, print)
@@ -26,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     found.append(delivery.measure(args.rounds, args.deliveries, print))
     for ratio in found:
         print(ratio.line())
-    ratios.write(_root.ROOT / "bench.json", found)
+    ratios.write(args.out, found)
     return FINE if all(ratio.reached for ratio in found) else FAILED
 
 

@@ -22,6 +22,7 @@ SHOWN_BY = {
     "make demo": "tests/stories/test_demo.py::demo",
     "make test": "tests/stories/test_readme.py::test_ci_runs_make_test_and_it_runs_all",
     "make unit": "tests/stories/test_readme.py::test_make_unit_leaves_real_processes_out",
+    "make bench": "tests/bench/test_bench.py::test_a_short_run_writes_every_figure",
     'python3 -c "import secrets; print(secrets.token_urlsafe(48))"': (
         "tests/stories/test_readme.py::test_the_secret_that_the_readme_makes_is_a_strong_one"
     ),

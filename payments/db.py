@@ -8,37 +8,37 @@ Inside a unit of work every statement belongs to its transaction. Outside, a rea
 write is refused: nothing is written that is not committed together with what it belongs to.
 """
 
-import logging
-import random
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import exc as sa_exc
 from sqlalchemy.orm import DeclarativeBase
 
 from payments import clock, drivers
-from payments.drivers import ConnectionLost, Driver, Duplicate, Transient
-from payments.errors import Busy
+from payments.drivers import ConnectionLost, Driver, Duplicate, Statement
+from payments.units import (
+    UNIT_LIMIT_S,
+    Row,
+    Store,
+    Unit,
+    after_commit,
+    current_store,
+    in_unit,
+    open_unit,
+    snapshot,
+    unit,
+    unit_of_work,
+    use,
+)
 
 __all__ = [
-    "Base", "Duplicate", "Row", "Sql", "Store", "Unit", "UtcDateTime", "after_commit",
-    "current_store", "db", "in_unit", "now", "one_at_a_time", "snapshot", "unit", "unit_of_work",
-    "use",
+    "UNIT_LIMIT_S", "Base", "Duplicate", "Row", "Sql", "Statement", "Store", "Unit", "UtcDateTime",
+    "after_commit", "at_commit", "current_store", "db", "in_unit", "now", "one_at_a_time",
+    "snapshot", "together", "unit", "unit_of_work", "use",
 ]  # fmt: skip
 
-log = logging.getLogger(__name__)
-
-UNIT_LIMIT_S = 10.0
-"""No unit of work outlives this, so what lies 15 s back can't change any more (api.md)."""
-UNIT_TRIES = 6
-Row = Any
-"""One row: a named tuple of the statement's columns, times aware in UTC on both databases."""
 T = TypeVar("T")
 
 
@@ -78,89 +78,9 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else clock.aware(value)
 
 
-class Store:
-    """One database: its pool of driver connections and what its driver does differently."""
-
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
-        self.url = url
-        self.driver: Driver = drivers.for_url(url)
-        self.engine = self.driver.create_engine(url, pool_size)
-
-    @property
-    def is_sqlite(self) -> bool:
-        """Whether this is the development database. Only the ledger's statement asks."""
-        return self.driver.name == "sqlite"
-
-    def checkout(self) -> Any:
-        """A pooled driver connection. Raises Busy when none is free within the pool's time."""
-        try:
-            return self.engine.raw_connection()
-        except sa_exc.TimeoutError as full:
-            raise Busy from full
-        except self.driver.errors as fault:
-            raise self.driver.translate(fault) from fault
-
-    def dispose(self) -> None:
-        """Close every pooled connection; the next use opens fresh ones."""
-        self.engine.dispose()
-
-
-class Unit:
-    """One transaction: all of it or nothing.
-
-    now: the transaction's time by the database's clock, aware, in UTC. Money is dated by it.
-    """
-
-    def __init__(self, store: Store, connection: Any, moment: datetime, *, writes: bool) -> None:
-        self.store = store
-        self.connection = connection
-        self.now = moment
-        self.writes = writes
-        self.started = time.monotonic()
-        self.effects: list[Callable[[], object]] = []
-
-    def after_commit(self, effect: Callable[[], object]) -> None:
-        """Run this once the commit has happened: never for work that was rolled back.
-
-        Effects are hints and messages (a nudge, an SMS). One that fails is logged; the answer
-        stands, since the money has moved.
-        """
-        self.effects.append(effect)
-
-
-_store: ContextVar[Store | None] = ContextVar("store", default=None)
-_unit: ContextVar[Unit | None] = ContextVar("unit", default=None)
-
-
-def use(store: Store) -> None:
-    """Make this the database of the present context. `payments.app` calls it, nobody else."""
-    _store.set(store)
-
-
-def current_store() -> Store:
-    """The database of the present app. Raises RuntimeError outside an app context."""
-    store = _store.get()
-    if store is None:
-        raise RuntimeError("no database here: work inside the context of an app (create_app)")
-    return store
-
-
-def unit() -> Unit:
-    """The unit of work that is open. Raises RuntimeError when none is."""
-    found = _unit.get()
-    if found is None or not found.writes:
-        raise RuntimeError("no unit of work is open: the door (api, job, script) opens it")
-    return found
-
-
-def after_commit(effect: Callable[[], object]) -> None:
-    """`unit().after_commit`, for short."""
-    unit().after_commit(effect)
-
-
 def now() -> datetime:
     """The database's clock: the unit's time inside one, else asked of the database."""
-    found = _unit.get()
+    found = open_unit()
     if found is not None:
         return found.now
     return current_store().driver.now(current_store().checkout)
@@ -181,7 +101,7 @@ class Sql:
             "postgresql": drivers.compile_postgres(text),
             "sqlite": drivers.compile_sqlite(sqlite or text),
         }
-        self._wants_now = ":now" in (text + (sqlite or ""))
+        self._wants_now = {"postgresql": ":now" in text, "sqlite": ":now" in (sqlite or text)}
 
     def all(self, **binds: Any) -> list[Row]:
         """Every row."""
@@ -213,7 +133,7 @@ class Sql:
 
     def stream(self, **binds: Any) -> Iterator[Row]:
         """Rows one by one, flat in memory, inside `snapshot()`."""
-        active = _unit.get()
+        active = open_unit()
         if active is None:
             raise RuntimeError("stream() needs snapshot(): one moment for all its rows")
         driver = active.store.driver
@@ -221,13 +141,17 @@ class Sql:
             driver.execute(cursor, self._compiled[driver.name], self._bound(binds))
             yield from driver.each(cursor)
 
+    def given(self, **binds: Any) -> Statement:
+        """With its binds, for `together` and `at_commit`."""
+        return Statement(self._compiled[current_store().driver.name], self._bound(binds))
+
     def _bound(self, binds: dict[str, Any]) -> dict[str, Any]:
-        if self._wants_now and "now" not in binds:
+        if "now" not in binds and self._wants_now[current_store().driver.name]:
             binds["now"] = now()
         return binds
 
     def _execute(self, binds: dict[str, Any], take: Callable[[Driver, Any], T]) -> T:
-        active = _unit.get()
+        active = open_unit()
         if active is None:
             return self._alone(self._bound(binds), take)
         if self.writes and not active.writes:
@@ -277,121 +201,14 @@ def one_at_a_time(name: str) -> None:
     _ALONE.one(name=name)
 
 
-@contextmanager
-def unit_of_work() -> Iterator[Unit]:
-    """Open the one transaction; commit at the end, roll back on any exception.
+def together(*statements: Statement) -> list[list[Row]]:
+    """The rows of each (`Sql.given`), in one round trip in the open unit of work.
 
-    Raises RuntimeError when one is open already (an inner commit would publish half of its caller's
-    work), Busy when the database does not answer in time or the connection is lost, at the commit
-    too: then only a retry with the same idempotency key tells what happened.
+    With its BEGIN where they come first. On Postgres they are planned at each call.
     """
-    if _unit.get() is not None:
-        raise RuntimeError("a unit of work is open already; rooms never open one")
-    store = current_store()
-    connection, moment = _begin(store)
-    active = Unit(store, connection.driver_connection, moment, writes=True)
-    token = _unit.set(active)
-    try:
-        try:
-            yield active
-            _commit(store, active)
-        except BaseException:
-            _rollback(store, connection)
-            raise
-    finally:
-        _unit.reset(token)
-        connection.close()
-    _run_effects(active)
+    return unit().together(statements)
 
 
-def in_unit(work: Callable[[], T]) -> T:
-    """Run the work as one unit, the whole again after a deadlock or a serialization failure.
-
-    The work may run several times, so it does nothing outside the database; use `after_commit`.
-    Raises Busy after six tries, or when another would outlast the unit's limit.
-    """
-    begun = time.monotonic()
-    for attempt in range(UNIT_TRIES):
-        try:
-            with unit_of_work():
-                return work()
-        except Transient:
-            if attempt == UNIT_TRIES - 1 or time.monotonic() - begun > UNIT_LIMIT_S / 2:
-                raise
-            # Jitter, so that two which collided do not collide again in step.
-            time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311
-    raise AssertionError("unreachable")
-
-
-@contextmanager
-def snapshot() -> Iterator[Unit]:
-    """Reads that all see one moment. Nothing can be written; no time limit on a statement."""
-    if _unit.get() is not None:
-        raise RuntimeError("a unit of work is open already; it sees its own moment")
-    store = current_store()
-    connection = store.checkout()
-    try:
-        moment = store.driver.begin_snapshot(connection.driver_connection)
-        token = _unit.set(Unit(store, connection.driver_connection, moment, writes=False))
-        try:
-            yield unit_of_snapshot()
-        finally:
-            _unit.reset(token)
-    except store.driver.errors as fault:
-        raise store.driver.translate(fault) from fault
-    finally:
-        _rollback(store, connection)
-        connection.close()
-
-
-def unit_of_snapshot() -> Unit:
-    """The snapshot that is open. Raises RuntimeError when none is."""
-    found = _unit.get()
-    if found is None:
-        raise RuntimeError("no snapshot is open")
-    return found
-
-
-def _begin(store: Store) -> tuple[Any, datetime]:
-    for last in (False, True):
-        connection = store.checkout()
-        try:
-            return connection, store.driver.begin(connection.driver_connection)
-        except store.driver.errors as fault:
-            problem = store.driver.translate(fault)
-            if isinstance(problem, ConnectionLost):
-                connection.invalidate()
-            connection.close()
-            if isinstance(problem, ConnectionLost) and not last:
-                store.dispose()  # the server restarted: every pooled connection is as dead
-                continue
-            raise problem from fault
-    raise AssertionError("unreachable")
-
-
-def _commit(store: Store, active: Unit) -> None:
-    if time.monotonic() - active.started > UNIT_LIMIT_S:
-        raise Busy
-    try:
-        store.driver.commit(active.connection)
-    except store.driver.errors as fault:
-        problem = store.driver.translate(fault)
-        if isinstance(problem, ConnectionLost):
-            log.error("connection lost at the commit; the caller's key settles it")
-        raise problem from fault
-
-
-def _rollback(store: Store, connection: Any) -> None:
-    try:
-        store.driver.rollback(connection.driver_connection)
-    except store.driver.errors:
-        log.warning("rollback failed; the connection is dropped", exc_info=True)
-        connection.invalidate()
-
-
-def _run_effects(active: Unit) -> None:
-    for effect in active.effects:
-        try:
-            effect()
-        except Exception:
-            log.exception("an effect after the commit failed; the commit stands")
+def at_commit(statement: Statement, then: Callable[[list[Row]], object] | None = None) -> None:
+    """`unit().at_commit`, for short: run it in one round trip with the COMMIT."""
+    unit().at_commit(statement, then)

@@ -38,33 +38,31 @@ BEGIN
 END
 $$;
 
--- Lock accounts, in order, and judge what each would gain: its amount, and what a hold on it that
--- this uses up gives free. One that would lose must not be frozen and must stay at its floor or
--- above; what lies beside the row is taken into it only where the row alone falls short. Answers
--- with the first that refuses: `frozen` or `short`, and what it has available.
-CREATE FUNCTION lock_accounts(p_account_ids text[], p_gains bigint[])
-RETURNS TABLE (status text, account_id text, kind text, currency text, available bigint)
-LANGUAGE plpgsql AS $$
+-- Lock an account and judge what it would gain: the amount, and what a hold on it that this uses up
+-- gives free. Who would lose must not be frozen and must stay at the floor or above; what lies beside
+-- the row is taken into it only where the row alone falls short. Gives a status of null, or why not,
+-- `frozen` or `short`, and what there is available.
+CREATE FUNCTION lock_account(
+    p_account_id text, p_gain bigint,
+    OUT status text, OUT account_id text, OUT kind text, OUT currency text, OUT available bigint
+) LANGUAGE plpgsql AS $$
 DECLARE
     a record;
 BEGIN
-    FOR a IN
-        SELECT accounts.*, g.gain
-        FROM unnest(p_account_ids, p_gains) AS g (id, gain) JOIN accounts ON accounts.id = g.id
-        ORDER BY accounts.rank, accounts.id
-        FOR NO KEY UPDATE OF accounts
-    LOOP
-        CONTINUE WHEN a.gain >= 0 OR a.floor IS NULL;
-        IF a.balance - a.held + a.gain < a.floor THEN
-            a.balance := fold_account(a.id);
-        END IF;
-        IF a.frozen_at IS NOT NULL OR a.balance - a.held + a.gain < a.floor THEN
-            RETURN QUERY SELECT
-                CASE WHEN a.frozen_at IS NULL THEN 'short' ELSE 'frozen' END,
-                a.id::text, a.kind::text, a.currency::text, a.balance - a.held - a.floor;
-            RETURN;
-        END IF;
-    END LOOP;
+    SELECT * INTO a FROM accounts WHERE id = p_account_id FOR NO KEY UPDATE;
+    IF p_gain >= 0 OR a.floor IS NULL THEN
+        RETURN;
+    END IF;
+    IF a.balance - a.held + p_gain < a.floor THEN
+        a.balance := fold_account(p_account_id);
+    END IF;
+    IF a.frozen_at IS NOT NULL OR a.balance - a.held + p_gain < a.floor THEN
+        status := CASE WHEN a.frozen_at IS NULL THEN 'short' ELSE 'frozen' END;
+        account_id := a.id;
+        kind := a.kind;
+        currency := a.currency;
+        available := a.balance - a.held - a.floor;
+    END IF;
 END
 $$;
 
@@ -72,8 +70,9 @@ $$;
 --
 -- The arrays are the lines: posting ids, accounts, amounts. p_held_on and p_released: the account
 -- whose hold this captures, and the hold's whole amount; else null and 0. Answers with a refusal of
--- `lock_accounts`, or `no_entry` for lines that can't be one: fewer than two, of 0, on an account
--- that is not there or is named twice, or with a sum in some currency that is not 0.
+-- `lock_account`, or `no_entry` for lines that can't be one: fewer than two, of 0, on an account
+-- that is not there or is named twice, or with a sum in some currency that is not 0. A loop of small
+-- statements on the primary key takes half the time of one that does all at once.
 CREATE FUNCTION post_entry(
     p_entry_id text, p_kind text, p_subject_id text, p_caller text, p_request_id text,
     p_posting_ids text[], p_account_ids text[], p_amounts bigint[],
@@ -81,64 +80,77 @@ CREATE FUNCTION post_entry(
 ) RETURNS TABLE (status text, account_id text, kind text, currency text, available bigint)
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    v_is_entry boolean;
-    v_aside text[];
-    v_rows text[];
-    v_gains bigint[];
+    l record;
+    r record;
+    v_ids text[] := '{}';
+    v_sums jsonb := '{}';
+    v_aside text[] := '{}';
+    v_rows text[] := '{}';
+    v_moves bigint[] := '{}';
+    v_freed bigint[] := '{}';
 BEGIN
-    SELECT
-        count(*) = cardinality(p_account_ids) AND count(DISTINCT l.id) = count(*) AND count(*) >= 2
-            AND bool_and(l.total = 0 AND l.amount <> 0),
-        coalesce(array_agg(l.id) FILTER (WHERE l.aside), '{}'),
-        coalesce(array_agg(l.id) FILTER (WHERE NOT l.aside), '{}'),
-        array_agg(l.gain) FILTER (WHERE NOT l.aside)
-    INTO v_is_entry, v_aside, v_rows, v_gains
-    FROM (
-        SELECT a.id, given.amount, sum(given.amount) OVER (PARTITION BY a.currency) AS total,
-            given.amount + CASE WHEN a.id = p_held_on THEN p_released ELSE 0 END AS gain,
+    FOR l IN
+        SELECT a.id, a.currency, given.amount,
+            CASE WHEN a.id = p_held_on THEN p_released ELSE 0 END AS freed,
             a.id IS DISTINCT FROM p_held_on
                 AND lies_aside(a.collects, a.floor, given.amount) AS aside
         FROM unnest(p_account_ids, p_amounts) AS given (id, amount)
         JOIN accounts AS a ON a.id = given.id
-    ) AS l;
-    IF v_is_entry IS NOT TRUE THEN
+        ORDER BY a.rank, a.id
+    LOOP
+        EXIT WHEN l.amount = 0 OR l.id = ANY (v_ids);
+        v_ids := v_ids || l.id;
+        v_sums[l.currency] := to_jsonb(coalesce(v_sums[l.currency]::bigint, 0) + l.amount);
+        IF l.aside THEN
+            v_aside := v_aside || l.id;
+        ELSE
+            v_rows := v_rows || l.id;
+            v_moves := v_moves || l.amount;
+            v_freed := v_freed || l.freed;
+        END IF;
+    END LOOP;
+    IF cardinality(v_ids) < 2 OR cardinality(v_ids) <> cardinality(p_account_ids)
+        OR EXISTS (SELECT FROM jsonb_each(v_sums) AS s WHERE s.value <> '0')
+    THEN
         RETURN QUERY SELECT 'no_entry', NULL::text, NULL::text, NULL::text, NULL::bigint;
         RETURN;
     END IF;
-    RETURN QUERY SELECT refused.* FROM lock_accounts(v_rows, v_gains) AS refused;
-    IF FOUND THEN
-        RETURN;
-    END IF;
-    WITH entry AS (
-        INSERT INTO entries (id, kind, subject_id, caller, request_id, created_at)
-        VALUES (p_entry_id, p_kind, p_subject_id, p_caller, p_request_id, now())
-    ), lines AS (
-        INSERT INTO postings (id, entry_id, account_id, amount, created_at)
-        SELECT l.posting_id, p_entry_id, l.id, l.amount, now()
-        FROM unnest(p_posting_ids, p_account_ids, p_amounts) AS l (posting_id, id, amount)
-    ), aside AS (
+    FOR i IN 1 .. cardinality(v_rows) LOOP
+        r := lock_account(v_rows[i], v_moves[i] + v_freed[i]);
+        IF r.status IS NOT NULL THEN
+            RETURN QUERY SELECT r.status, r.account_id, r.kind, r.currency, r.available;
+            RETURN;
+        END IF;
+    END LOOP;
+    INSERT INTO entries (id, kind, subject_id, caller, request_id, created_at)
+    VALUES (p_entry_id, p_kind, p_subject_id, p_caller, p_request_id, now());
+    INSERT INTO postings (id, entry_id, account_id, amount, created_at)
+    SELECT given.posting_id, p_entry_id, given.id, given.amount, now()
+    FROM unnest(p_posting_ids, p_account_ids, p_amounts) AS given (posting_id, id, amount);
+    IF cardinality(v_aside) > 0 THEN
         INSERT INTO unfolded_postings (posting_id, account_id, amount, created_at)
-        SELECT l.posting_id, l.id, l.amount, now()
-        FROM unnest(p_posting_ids, p_account_ids, p_amounts) AS l (posting_id, id, amount)
-        WHERE l.id = ANY (v_aside)
-    )
-    UPDATE accounts AS a SET
-        balance = a.balance + l.amount,
-        held = a.held - CASE WHEN a.id = p_held_on THEN p_released ELSE 0 END
-    FROM unnest(p_account_ids, p_amounts) AS l (id, amount)
-    WHERE a.id = l.id AND a.id <> ALL (v_aside);
+        SELECT given.posting_id, given.id, given.amount, now()
+        FROM unnest(p_posting_ids, p_account_ids, p_amounts) AS given (posting_id, id, amount)
+        WHERE given.id = ANY (v_aside);
+    END IF;
+    FOR i IN 1 .. cardinality(v_rows) LOOP
+        UPDATE accounts SET balance = balance + v_moves[i], held = held - v_freed[i]
+        WHERE id = v_rows[i];
+    END LOOP;
 END
 $$;
 
--- Set an amount aside on an account. Answers with a refusal of `lock_accounts`, or `no_account`.
+-- Set an amount aside on an account. Answers with a refusal of `lock_account`, or `no_account`.
 CREATE FUNCTION place_hold(
     p_hold_id text, p_account_id text, p_amount bigint, p_subject_id text, p_expires_at timestamptz
 ) RETURNS TABLE (status text, account_id text, kind text, currency text, available bigint)
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    r record;
 BEGIN
-    RETURN QUERY
-        SELECT refused.* FROM lock_accounts(ARRAY[p_account_id], ARRAY[-p_amount]) AS refused;
-    IF FOUND THEN
+    r := lock_account(p_account_id, -p_amount);
+    IF r.status IS NOT NULL THEN
+        RETURN QUERY SELECT r.status, r.account_id, r.kind, r.currency, r.available;
         RETURN;
     END IF;
     UPDATE accounts SET held = held + p_amount WHERE id = p_account_id;

@@ -291,13 +291,20 @@ TABLES = (
                 "amount_refunded >= 0 AND amount_refunded <= amount_captured"
             ),
         },
-        indexes=[
-            "customer_id created_at id",
-            "customer_phone created_at id",
-            "merchant_id created_at id",
-            "merchant_id reference",
-        ],
+        indexes=["merchant_id created_at id"],
         partial={
+            "ix_payments_customer_id_created_at_id": (
+                "customer_id created_at id",
+                "customer_id IS NOT NULL",
+            ),
+            "ix_payments_customer_phone_created_at_id": (
+                "customer_phone created_at id",
+                "customer_phone IS NOT NULL",
+            ),
+            "ix_payments_merchant_id_reference": (
+                "merchant_id reference",
+                "reference IS NOT NULL",
+            ),
             "ix_payments_authorized_capture_before": ("capture_before", "status = 'authorized'"),
             "ix_payments_pending_expires_at": ("expires_at", "status = 'pending'"),
         },

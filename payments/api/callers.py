@@ -13,9 +13,11 @@ from flask import Flask
 
 from payments import config, logs
 from payments.api import requests, signatures
+from payments.api.idempotency import Premise
 from payments.api.requests import ApiRequest
 from payments.config import NamedSecret
 from payments.customers import sessions, tokens
+from payments.db import Row
 from payments.errors import KeyRevoked, PaymentsError, Unauthenticated
 from payments.merchants import api_keys
 from payments.origin import Caller, Customer, Operator, SisterService
@@ -52,7 +54,21 @@ def identify() -> None:
 def require_session(customer: Customer) -> None:
     """Raise KeyRevoked when the session behind the access token has ended."""
     if not sessions.still_stands(customer.session_id):
-        raise KeyRevoked("The session was ended. Sign in with a new code.")
+        raise _ended()
+
+
+def session_premise(customer: Customer) -> Premise:
+    """`require_session`, asked in the unit of work itself, with the key."""
+
+    def judge(rows: list[Row]) -> None:
+        if not rows:
+            raise _ended()
+
+    return Premise(lambda: sessions.standing(customer.session_id), judge)
+
+
+def _ended() -> KeyRevoked:
+    return KeyRevoked("The session was ended. Sign in with a new code.")
 
 
 def matching(shown: str, entries: tuple[NamedSecret, ...], variable: str) -> NamedSecret | None:

@@ -4,8 +4,8 @@
 """
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
-from payments.api import callers
 from payments.api.requests import ApiRequest
 from payments.errors import (
     BodyTooLarge,
@@ -46,7 +46,10 @@ class Guard:
     scope: str | None = None
 
     def admit(self, request: ApiRequest) -> Caller | None:
-        """The caller. Raises why not: one of `refusals`."""
+        """The caller. Raises why not: one of `refusals`.
+
+        Whether a customer's session still stands is another question: `needs_session`.
+        """
         if not self.kinds:
             return None
         caller = request.caller
@@ -60,9 +63,12 @@ class Guard:
         if isinstance(caller, Merchant):
             if self.scope and self.scope not in caller.scopes and "*" not in caller.scopes:
                 raise ScopeMissing(f"The API key needs the scope {self.scope}.")
-        elif isinstance(caller, Customer) and request.method not in ("GET", "HEAD"):
-            callers.require_session(caller)
         return caller
+
+
+def needs_session(caller: Caller | None, request: ApiRequest) -> TypeGuard[Customer]:
+    """Whether the call is one that an ended session may not make: all but reads."""
+    return isinstance(caller, Customer) and request.method not in ("GET", "HEAD")
 
 
 _HOW = {

@@ -15,7 +15,7 @@ from typing import Any
 
 from payments import db
 from payments.api.requests import ApiRequest
-from payments.db import Sql
+from payments.db import Row, Sql, Statement
 from payments.drivers import LockTimeout
 from payments.errors import (
     IdempotencyKeyInvalid,
@@ -29,10 +29,13 @@ MAX_KEY = 255
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"', re.ASCII)
 
-_CLAIM = Sql("SELECT * FROM claim_key(:scope, :key, :fingerprint)", sqlite="", writes=True)
-_CLAIM_SQLITE = Sql(
-    "INSERT INTO idempotency_keys (scope, key, fingerprint, created_at)"
+# On SQLite no row means that the key is taken: its write lock leaves none in between.
+_CLAIM = Sql(
+    "SELECT * FROM claim_key(:scope, :key, :fingerprint)",
+    sqlite="INSERT INTO idempotency_keys (scope, key, fingerprint, created_at)"
     " VALUES (:scope, :key, :fingerprint, :now) ON CONFLICT (scope, key) DO NOTHING"
+    " RETURNING 1 AS claimed",
+    writes=True,
 )
 _STANDING = Sql(
     "SELECT 0 AS claimed, fingerprint, status, body FROM idempotency_keys"
@@ -88,24 +91,39 @@ def fingerprint(method: str, path: str, query: str, tree: Any) -> str:
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Premise:
+    """What must hold for the call to be made at all, asked in its unit of work, with the key.
+
+    ask: the question. judge: raises when its rows say no; then nothing is done and nothing kept.
+    """
+
+    ask: Callable[[], Statement]
+    judge: Callable[[list[Row]], None]
+
+
 def once(
     intent: Intent | None,
     work: Callable[[], tuple[dict[str, Any], int]],
     secret_fields: Sequence[str] = (),
+    premise: Premise | None = None,
 ) -> Stored:
     """Run the work as one unit, or give the answer that its key has already.
 
     work: answers with the JSON object and status; it may run several times (`db.in_unit`), each
     time in a fresh transaction. secret_fields: members of the answer that are shown this once;
-    what is kept has null there.
-    Raises IdempotencyKeyReused, RequestInProgress, and what the work raises: then nothing is kept.
+    what is kept has null there. premise: what must hold, for an earlier answer as well.
+    Raises IdempotencyKeyReused, RequestInProgress, and what the work and the premise raise: then
+    nothing is kept.
     """
     if intent is None:
-        return db.in_unit(lambda: _fresh(work))
-    return db.in_unit(lambda: _claimed(intent, work, secret_fields))
+        return db.in_unit(lambda: _fresh(work, premise))
+    return db.in_unit(lambda: _claimed(intent, work, secret_fields, premise))
 
 
-def _fresh(work: Callable[[], tuple[dict[str, Any], int]]) -> Stored:
+def _fresh(work: Callable[[], tuple[dict[str, Any], int]], premise: Premise | None) -> Stored:
+    if premise is not None:
+        premise.judge(*db.together(premise.ask()))
     body, status = work()
     return Stored(to_json(body), status, replayed=False)
 
@@ -114,32 +132,32 @@ def _claimed(
     intent: Intent,
     work: Callable[[], tuple[dict[str, Any], int]],
     secret_fields: Sequence[str],
+    premise: Premise | None,
 ) -> Stored:
-    standing = _claim(intent)
+    standing = _claim(intent, premise)
     if standing is not None:
         return standing
     body, status = work()
     text = to_json(body)
     kept = to_json(body | dict.fromkeys(secret_fields)) if secret_fields else text
-    _STORE.run(scope=intent.scope, key=intent.key, status=status, body=kept)
+    db.at_commit(_STORE.given(scope=intent.scope, key=intent.key, status=status, body=kept))
     return Stored(text, status, replayed=False)
 
 
-def _claim(intent: Intent) -> Stored | None:
+def _claim(intent: Intent, premise: Premise | None) -> Stored | None:
     """Take the key: None when it was free, else the answer that stands under it."""
     binds = {"scope": intent.scope, "key": intent.key}
-    if db.current_store().is_sqlite:
-        if _CLAIM_SQLITE.run(**binds, fingerprint=intent.fingerprint):
-            return None
-        row = _STANDING.one(**binds)
-    else:
-        try:
-            row = _CLAIM.one(**binds, fingerprint=intent.fingerprint)
-        except LockTimeout:
-            raise RequestInProgress(
-                "A request with this Idempotency-Key is still running. Send it again in a moment.",
-                retry_after_s=1,
-            ) from None
+    asked = [premise.ask()] if premise is not None else []
+    try:
+        *shown, claimed = db.together(*asked, _CLAIM.given(**binds, fingerprint=intent.fingerprint))
+    except LockTimeout:
+        raise RequestInProgress(
+            "A request with this Idempotency-Key is still running. Send it again in a moment.",
+            retry_after_s=1,
+        ) from None
+    if premise is not None:
+        premise.judge(shown[0])
+    row = claimed[0] if claimed else _STANDING.one(**binds)
     assert row is not None  # noqa: S101 (the claim met this row, and its unit holds it there)
     if row.claimed:
         return None

@@ -23,11 +23,13 @@ from pydantic import BaseModel
 
 from payments import audit as audit_trail
 from payments import config, db, errors, ids, logs, origin
-from payments.api import bodies, idempotency, requests
-from payments.api.guards import Guard
+from payments.api import bodies, callers, idempotency, requests
+from payments.api.guards import Guard, needs_session
+from payments.api.idempotency import Premise
 from payments.api.paging import PageQuery
 from payments.api.requests import ApiRequest
 from payments.errors import NotFound, PaymentsError
+from payments.origin import Customer
 
 Once = Literal["required", "optional"]
 
@@ -139,7 +141,9 @@ def route(
     done is the room's to write, with before and after.
     Raises ValueError for a declaration that contradicts itself.
     """
-    _must_make_sense(method, rule, body, once, secret_fields)
+    _must_make_sense(method, rule, body, once)
+    if before is not None and Customer in caller.kinds:
+        raise ValueError(f"{method} {rule}: a customer's session is asked in the unit, not before")
     parameters = tuple(
         part.strip("<>").rpartition(":")[2] for part in rule.split("/") if "<" in part
     )
@@ -161,9 +165,7 @@ def route(
     return declare
 
 
-def _must_make_sense(
-    method: str, rule: str, body: object, once: object, secret_fields: tuple[str, ...]
-) -> None:
+def _must_make_sense(method: str, rule: str, body: object, once: object) -> None:
     if (body is not None) != (method in ("POST", "PATCH", "PUT")):
         raise ValueError(f"{method} {rule}: a body belongs to POST, PATCH and PUT, and to each")
     if once is not None and method == "GET":
@@ -201,17 +203,23 @@ def _serve(facts: Route, view: Callable[..., Any]) -> Callable[..., Response]:
     def serve(**given: Any) -> Response:
         request = requests.current()
         caller = facts.guard.admit(request)
+        premise = None
+        if needs_session(caller, request):
+            if facts.once is None:
+                callers.require_session(caller)
+            else:
+                premise = callers.session_premise(caller)
         if wants_caller:
             given["caller"] = caller
         actor = caller.scope if caller is not None else "anonymous"
         with origin.acting(actor, request.request_id):
             try:
-                return answer(request, given)
+                return answer(request, premise, given)
             except PaymentsError as refusal:
                 _follow(facts, refusal, given)
                 raise
 
-    def answer(request: ApiRequest, given: dict[str, Any]) -> Response:
+    def answer(request: ApiRequest, premise: Premise | None, given: dict[str, Any]) -> Response:
         for name, prefix in shapes:
             _must_have_shape(given[name], prefix)
         if facts.writes and config.current().read_only:
@@ -226,7 +234,7 @@ def _serve(facts: Route, view: Callable[..., Any]) -> Callable[..., Response]:
             given["query"] = query
         if facts.once is None:
             return _response(facts, view(**given))
-        return _once(facts, request, tree, view, given)
+        return _once(facts, request, tree, view, premise, given)
 
     return serve
 
@@ -269,6 +277,7 @@ def _once(
     request: ApiRequest,
     tree: Any,
     view: Callable[..., Any],
+    premise: Premise | None,
     given: dict[str, Any],
 ) -> Response:
     headers: dict[str, str] = {}
@@ -283,7 +292,7 @@ def _once(
     intent = _intent(facts, request, tree)
     if facts.before is not None and (intent is None or not idempotency.answered(intent)):
         facts.before(**given)
-    stored = idempotency.once(intent, answered, facts.secret_fields)
+    stored = idempotency.once(intent, answered, facts.secret_fields, premise)
     if stored.replayed:
         logs.bind(replayed=True)
         headers["Idempotent-Replayed"] = "true"

@@ -61,6 +61,6 @@ def _expire_authorized(_limit: int) -> int:
     row = _AUTHORIZED.one()
     if row is None:
         return 0
-    payments.record("expired", row)
     holds.release(row.hold_id, status="expired")
+    payments.record("expired", row)
     return 1

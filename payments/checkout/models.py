@@ -8,6 +8,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 from payments.db import UtcDateTime, db
 
 
+def _where_set(column: str, *columns: str) -> Index:
+    """An index of the rows that have the column: the others need not be written into it."""
+    condition = text(f"{column} IS NOT NULL")
+    name = f"ix_payments_{'_'.join(columns)}"
+    return Index(name, *columns, postgresql_where=condition, sqlite_where=condition)
+
+
 class Payment(db.Model):
     """A customer pays a merchant. Amounts in minor units of `currency`.
 
@@ -39,9 +46,9 @@ class Payment(db.Model):
             name="ck_payments_status",
         ),
         Index("ix_payments_merchant_id_created_at_id", "merchant_id", "created_at", "id"),
-        Index("ix_payments_merchant_id_reference", "merchant_id", "reference"),
-        Index("ix_payments_customer_id_created_at_id", "customer_id", "created_at", "id"),
-        Index("ix_payments_customer_phone_created_at_id", "customer_phone", "created_at", "id"),
+        _where_set("reference", "merchant_id", "reference"),
+        _where_set("customer_id", "customer_id", "created_at", "id"),
+        _where_set("customer_phone", "customer_phone", "created_at", "id"),
         Index(
             "ix_payments_pending_expires_at",
             "expires_at",

@@ -2,9 +2,10 @@
 canceled by the merchant.
 
 Each step is one conditional UPDATE that checks who asks, the status and the time by the database's
-clock, and takes the row's lock. Only when it finds nothing is the row read, to say why. Then come
-the event and the money, last, so that an account paid by many is locked only until the commit. All
-functions run in the open unit of work; when one raises, the unit writes nothing.
+clock, and takes the row's lock. Only when it finds nothing is the row read, to say why. Then comes
+the money, last, so that an account paid by many is locked only until the commit; the event travels
+with the commit. All functions run in the open unit of work; when one raises, the unit writes
+nothing.
 """
 
 from datetime import timedelta
@@ -138,14 +139,14 @@ def confirm(payment_id: str, customer_id: str) -> Row:
     if row.customer_account_id is None:
         raise InsufficientFunds(currency=row.currency, needed=row.amount, available=0)
     if row.status == "authorized":
-        record("authorized", row)
         hold_id = holds.place(
             row.customer_account_id, row.amount, row.id, capture_before, reveal=True
         )
-        _NOTE_HOLD.run(id=row.id, hold_id=hold_id)
+        db.at_commit(_NOTE_HOLD.given(id=row.id, hold_id=hold_id))
+        record("authorized", row)
     else:
-        record("succeeded", row)
         posting.post("payment", row.id, lines(row), reveal=True)
+        record("succeeded", row)
     return row
 
 
@@ -189,8 +190,8 @@ def capture(payment_id: str, merchant_id: str, amount: int | None = None) -> Row
                 " Capture at most that."
             )
         raise statuses.refusal(lookup.get(merchant_id, payment_id))
-    record("succeeded", row)
     holds.capture(row.hold_id, "payment", lines(row))
+    record("succeeded", row)
     return row
 
 
@@ -202,9 +203,9 @@ def cancel(payment_id: str, merchant_id: str) -> Row:
     row = _CANCEL.one(id=payment_id, merchant_id=merchant_id)
     if row is None:
         raise statuses.refusal(lookup.get(merchant_id, payment_id))
-    record("canceled", row)
     if row.hold_id is not None:
         holds.release(row.hold_id)
+    record("canceled", row)
     return row
 
 

@@ -77,13 +77,13 @@ def create(
         reason=reason,
         metadata_json=objects.metadata_text(metadata),
     )
+    posting.post("refund", refund.id, _lines(payment, refund))
     outbox.record(
         "refund.succeeded",
         merchant_id=merchant_id,
         object_id=refund.id,
         snapshot=objects.refund_object(refund),
     )
-    posting.post("refund", refund.id, _lines(payment, refund))
     return refund
 
 

@@ -1,54 +1,44 @@
 """Write an event and what is owed for it, in the transaction that made it true.
 
-On Postgres that is one round trip: ids of deliveries are made in SQL, and a data-modifying CTE
-writes event and deliveries together. SQLite, which has no such CTE, takes two statements.
+On Postgres that is one call (migrations/sql/0001_record_event.sql), on SQLite two statements. Both
+travel with the COMMIT, or run before the unit's next statement: record last what can be last.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from payments import clock, db, ids, origin
-from payments.db import Sql
+from payments.db import Row, Sql
 from payments.events import nudges
 from payments.events.types import EVENT_TYPES
 
 API_VERSION = "v1"
 
-_EVENT = """
-INSERT INTO events (id, type, merchant_id, object_id, body, request_id, created_at)
-VALUES (:id, :type, :merchant_id, :object_id, :body, :request_id, :now)
-"""
-# A UUIDv7 (RFC 9562): 48 bits of the event's own time, the version, then random bits with the
-# variant in its place. gen_random_uuid() has variant and random bits; only its head is replaced.
-_POSTGRES_ID = "'dlv_' || :stamp || '7' || substr(replace(gen_random_uuid()::text, '-', ''), 14)"
-_SQLITE_ID = (
-    "'dlv_' || :stamp || '7' || substr(lower(hex(randomblob(2))), 2)"
-    " || substr('89ab', 1 + abs(random() % 4), 1) || substr(lower(hex(randomblob(8))), 2)"
+_RECORD = Sql(
+    "SELECT status FROM record_event(:id, :type, :merchant_id, :object_id, :body, :request_id,"
+    " :stamp, :only)",
+    sqlite="INSERT INTO events (id, type, merchant_id, object_id, body, request_id, created_at)"
+    " VALUES (:id, :type, :merchant_id, :object_id, :body, :request_id, :now)",
+    writes=True,
 )
-# A disabled endpoint is owed the event too, as `canceled`: a resend can revive it.
-_DELIVERIES = """
+# What the function does on Postgres; the id is made as there.
+_OWE_ON_SQLITE = Sql("""
 INSERT INTO deliveries (id, event_id, endpoint_id, merchant_id, status, attempts, tries,
     next_attempt_at, version, created_at, ended_at)
-SELECT {new_id}, :id, e.id, e.merchant_id,
+SELECT 'dlv_' || :stamp || '7' || substr(lower(hex(randomblob(2))), 2)
+        || substr('89ab', 1 + abs(random() % 4), 1) || substr(lower(hex(randomblob(8))), 2),
+    :id, e.id, e.merchant_id,
     CASE e.status WHEN 'enabled' THEN 'pending' ELSE 'canceled' END, 0, 0,
-    CASE e.status WHEN 'enabled' THEN {now} END, 1, {now},
-    CASE e.status WHEN 'enabled' THEN NULL ELSE {now} END
+    CASE e.status WHEN 'enabled' THEN :now END, 1, :now,
+    CASE e.status WHEN 'enabled' THEN NULL ELSE :now END
 FROM webhook_endpoints e
 WHERE e.merchant_id = :merchant_id AND e.status <> 'deleted'
-    AND CASE WHEN {only} IS NULL THEN e.events = ',*,' OR e.events LIKE '%,' || :type || ',%'
-        ELSE e.id = {only} END
+    AND CASE WHEN :only IS NULL THEN e.events = ',*,' OR e.events LIKE '%,' || :type || ',%'
+        ELSE e.id = :only END
 RETURNING status
-"""
-_RECORD = Sql(
-    f"WITH recorded AS ({_EVENT})"
-    + _DELIVERIES.format(
-        new_id=_POSTGRES_ID, now="CAST(:now AS timestamptz)", only="CAST(:only AS text)"
-    ),
-    sqlite=_EVENT,
-)
-_OWE = Sql(_DELIVERIES.format(new_id=_SQLITE_ID, now=":now", only=":only"))
+""")
 
 
 def record(
@@ -74,24 +64,25 @@ def record(
         "id": event_id,
         "type": type,
         "merchant_id": merchant_id,
+        "object_id": object_id,
+        "body": _body(event_id, type, unit.now, snapshot),
+        "request_id": origin.current().request_id,
         "stamp": event_id[4:16],
         "only": only_endpoint,
         "now": unit.now,
     }
-    body = _body(event_id, type, unit.now, snapshot)
-    whole = binds | {
-        "object_id": object_id,
-        "body": body,
-        "request_id": origin.current().request_id,
-    }
     if unit.store.is_sqlite:
-        _RECORD.run(**whole)
-        owed = _OWE.all(**binds)
+        unit.at_commit(_RECORD.given(**binds))
+        unit.at_commit(_OWE_ON_SQLITE.given(**binds), _nudge_for)
     else:
-        owed = _RECORD.all(**whole)
+        unit.at_commit(_RECORD.given(**binds), _nudge_for)
+    return event_id
+
+
+def _nudge_for(owed: Sequence[Row]) -> None:
+    unit = db.unit()
     if any(row.status == "pending" for row in owed) and nudges.nudge not in unit.effects:
         unit.after_commit(nudges.nudge)
-    return event_id
 
 
 def _body(event_id: str, type: str, moment: datetime, snapshot: Mapping[str, Any]) -> str:

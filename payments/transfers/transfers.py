@@ -190,10 +190,10 @@ def _insert(
 
 
 def _move(row: Row, from_account: str, *, reveal: bool) -> None:
-    """The event, and the money, last: the accounts are locked only until the commit."""
+    """The money, last: accounts are locked only until the commit, which takes the event along."""
     to_account = accounts.open_account(row.recipient_id, profiles.KIND, row.currency)
+    lines = {from_account: -row.amount, to_account: row.amount}
+    posting.post("transfer", row.id, lines, reveal=reveal)
     outbox.record(
         "transfer.succeeded", merchant_id=None, object_id=row.id, snapshot=transfer_snapshot(row)
     )
-    lines = {from_account: -row.amount, to_account: row.amount}
-    posting.post("transfer", row.id, lines, reveal=reveal)

@@ -269,4 +269,5 @@ def test_keys_are_kept_seven_days(app, app_context, monkeypatch):
 
 
 def _at(unit: Unit, moment) -> None:
-    unit.now = moment
+    assert unit.now < moment
+    unit._now = moment

@@ -115,27 +115,30 @@ def test_a_unit_nudges_once_and_only_for_what_is_pending(redis_client):
     with db.unit_of_work() as unit:
         record(shop)
         record(shop)
-        assert unit.effects == [nudges.nudge]
         assert redis_client.exists(nudges.FLAG) == 0
+    assert unit.effects == [nudges.nudge]
     assert redis_client.llen(f"rq:queue:{nudges.QUEUE}") == 1
 
 
-def test_one_round_trip_on_postgres(database_kind, caplog):
+def test_it_travels_with_the_commit(database_kind, monkeypatch):
     shop = world.merchant()
     world.endpoint(shop)
+    driver = db.current_store().driver
+    trips = []
+
+    def counted(connection, statements, *, commit=False):
+        trips.append((len(statements), commit))
+        return batch(connection, statements, commit=commit)
+
+    batch = driver.batch
+    monkeypatch.setattr(driver, "batch", counted)
     with db.unit_of_work() as unit:
-        cursors = []
-        connection = unit.connection
-
-        class Counting:
-            def cursor(self):
-                cursors.append(connection.cursor())
-                return cursors[-1]
-
-        unit.connection = Counting()
+        assert unit.now
+        trips.clear()
         record(shop)
-        unit.connection = connection
-    assert len(cursors) == (2 if database_kind == "sqlite" else 1)
+        assert trips == []
+    assert trips == [(2 if database_kind == "sqlite" else 1, True)]
+    assert len(world.deliveries()) == 1
 
 
 def test_a_type_that_this_release_does_not_know_is_refused():

@@ -1,0 +1,301 @@
+"""The unit of work, and the store whose connections it uses. Part of `db`, which gives it out.
+
+A unit begins with its first statement: what is asked `together` travels with the BEGIN, and what is
+written `at_commit` travels with the COMMIT, since Python's time per round trip limits a payment.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import exc as sa_exc
+
+from payments import drivers
+from payments.drivers import ConnectionLost, Driver, Statement, Transient
+from payments.errors import Busy
+
+log = logging.getLogger(__name__)
+
+UNIT_LIMIT_S = 10.0
+"""No unit of work outlives this, so what lies 15 s back can't change any more (api.md)."""
+UNIT_TRIES = 6
+Row = Any
+"""One row: a named tuple of the statement's columns, times aware in UTC on both databases."""
+T = TypeVar("T")
+
+
+class Store:
+    """One database: its pool of driver connections and what its driver does differently."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.url = url
+        self.driver: Driver = drivers.for_url(url)
+        self.engine = self.driver.create_engine(url, pool_size)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is the development database. Only the ledger's statement asks."""
+        return self.driver.name == "sqlite"
+
+    def checkout(self) -> Any:
+        """A pooled driver connection. Raises Busy when none is free within the pool's time."""
+        try:
+            return self.engine.raw_connection()
+        except sa_exc.TimeoutError as full:
+            raise Busy from full
+        except self.driver.errors as fault:
+            raise self.driver.translate(fault) from fault
+
+    def dispose(self) -> None:
+        """Close every pooled connection; the next use opens fresh ones."""
+        self.engine.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A statement that waits for the commit. then: called with its rows once it has run."""
+
+    statement: Statement
+    then: Callable[[list[Row]], object] | None
+
+
+class Unit:
+    """One transaction: all of it or nothing. writes: False for a snapshot."""
+
+    def __init__(self, store: Store, *, writes: bool) -> None:
+        self.store = store
+        self.writes = writes
+        self.started = time.monotonic()
+        self.effects: list[Callable[[], object]] = []
+        self._pooled: Any = None
+        self._now: datetime | None = None
+        self._later: list[Later] = []
+
+    @property
+    def now(self) -> datetime:
+        """The transaction's time by the database's clock, aware, in UTC. Money is dated by it."""
+        if self._now is None:
+            self._begin(())
+        assert self._now is not None  # noqa: S101 (the begin set it)
+        return self._now
+
+    @property
+    def connection(self) -> Any:
+        """The driver's connection, with the transaction open and all that was queued done."""
+        if self._now is None:
+            self._begin(())
+        if self._later:
+            self._flush(commit=False)
+        return self._pooled.driver_connection
+
+    def together(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """The rows of each, in one round trip; with the BEGIN where they come first."""
+        if self._now is None:
+            return self._begin(statements)
+        with self._faults():
+            return self.store.driver.batch(self.connection, statements)
+
+    def at_commit(
+        self, statement: Statement, then: Callable[[list[Row]], object] | None = None
+    ) -> None:
+        """Run this in one round trip with the COMMIT, or before the unit's next statement.
+
+        then: called with its rows, before the effects.
+        """
+        self._later.append(Later(statement, then))
+
+    def after_commit(self, effect: Callable[[], object]) -> None:
+        """Run this once the commit has happened: never for work that was rolled back.
+
+        Effects are hints and messages (a nudge, an SMS). One that fails is logged; the answer
+        stands, since the money has moved.
+        """
+        self.effects.append(effect)
+
+    def commit(self) -> None:
+        """Make it true. Raises Busy for a unit past its time."""
+        if self._now is None and not self._later:
+            return
+        if self._now is None:
+            self._begin(())
+        if time.monotonic() - self.started > UNIT_LIMIT_S:
+            raise Busy
+        try:
+            self._flush(commit=True)
+        except ConnectionLost:
+            log.error("connection lost at the commit; the caller's key settles it")
+            raise
+
+    def rollback(self) -> None:
+        """Undo all of it; a connection that can't even do that is dropped."""
+        self._later.clear()
+        if self._now is None:
+            return
+        try:
+            self.store.driver.rollback(self._pooled.driver_connection)
+        except self.store.driver.errors:
+            log.warning("rollback failed; the connection is dropped", exc_info=True)
+            self._pooled.invalidate()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._pooled is not None:
+            self._pooled.close()
+
+    def _flush(self, *, commit: bool) -> None:
+        waiting, self._later = self._later, []
+        with self._faults():
+            answers = self.store.driver.batch(
+                self._pooled.driver_connection, [one.statement for one in waiting], commit=commit
+            )
+        for one, rows in zip(waiting, answers, strict=True):
+            if one.then is not None:
+                one.then(rows)
+
+    def _begin(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """BEGIN, on a connection that lives: once more on a fresh one, for nothing is done yet."""
+        driver = self.store.driver
+        for last in (False, True):
+            pooled = self.store.checkout()
+            begin = driver.begin if self.writes else driver.begin_snapshot
+            try:
+                self._now, answers = begin(pooled.driver_connection, statements)
+            except driver.errors as fault:
+                problem = driver.translate(fault)
+                self._give_up(pooled, problem)
+                if isinstance(problem, ConnectionLost) and not last:
+                    self.store.dispose()  # the server restarted: every pooled one is as dead
+                    continue
+                raise problem from fault
+            self._pooled = pooled
+            return answers
+        raise AssertionError("unreachable")
+
+    def _give_up(self, pooled: Any, problem: Exception) -> None:
+        try:
+            if isinstance(problem, ConnectionLost):
+                pooled.invalidate()
+            else:
+                self.store.driver.rollback(pooled.driver_connection)
+        except self.store.driver.errors:
+            pooled.invalidate()
+        finally:
+            pooled.close()
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except self.store.driver.errors as fault:
+            raise self.store.driver.translate(fault) from fault
+
+
+_store: ContextVar[Store | None] = ContextVar("store", default=None)
+_unit: ContextVar[Unit | None] = ContextVar("unit", default=None)
+
+
+def use(store: Store) -> None:
+    """Make this the database of the present context. `payments.app` calls it, nobody else."""
+    _store.set(store)
+
+
+def current_store() -> Store:
+    """The database of the present app. Raises RuntimeError outside an app context."""
+    store = _store.get()
+    if store is None:
+        raise RuntimeError("no database here: work inside the context of an app (create_app)")
+    return store
+
+
+def open_unit() -> Unit | None:
+    """The unit or snapshot that is open, or None."""
+    return _unit.get()
+
+
+def unit() -> Unit:
+    """The unit of work that is open. Raises RuntimeError when none is."""
+    found = _unit.get()
+    if found is None or not found.writes:
+        raise RuntimeError("no unit of work is open: the door (api, job, script) opens it")
+    return found
+
+
+def after_commit(effect: Callable[[], object]) -> None:
+    """`unit().after_commit`, for short."""
+    unit().after_commit(effect)
+
+
+@contextmanager
+def unit_of_work() -> Iterator[Unit]:
+    """Open the one transaction; commit at the end, roll back on any exception.
+
+    Raises RuntimeError when one is open already (an inner commit would publish half of its caller's
+    work), Busy when the database does not answer in time or the connection is lost, at the commit
+    too: then only a retry with the same idempotency key tells what happened.
+    """
+    if _unit.get() is not None:
+        raise RuntimeError("a unit of work is open already; rooms never open one")
+    active = Unit(current_store(), writes=True)
+    token = _unit.set(active)
+    try:
+        try:
+            yield active
+            active.commit()
+        except BaseException:
+            active.rollback()
+            raise
+    finally:
+        _unit.reset(token)
+        active.close()
+    _run_effects(active)
+
+
+def in_unit(work: Callable[[], T]) -> T:
+    """Run the work as one unit, the whole again after a deadlock or a serialization failure.
+
+    The work may run several times, so it does nothing outside the database; use `after_commit`.
+    Raises Busy after six tries, or when another would outlast the unit's limit.
+    """
+    begun = time.monotonic()
+    for attempt in range(UNIT_TRIES):
+        try:
+            with unit_of_work():
+                return work()
+        except Transient:
+            if attempt == UNIT_TRIES - 1 or time.monotonic() - begun > UNIT_LIMIT_S / 2:
+                raise
+            # Jitter, so that two which collided do not collide again in step.
+            time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def snapshot() -> Iterator[Unit]:
+    """Reads that all see one moment. Nothing can be written; no time limit on a statement."""
+    if _unit.get() is not None:
+        raise RuntimeError("a unit of work is open already; it sees its own moment")
+    active = Unit(current_store(), writes=False)
+    token = _unit.set(active)
+    try:
+        _ = active.now  # the moment is now, not the first read's
+        yield active
+    except active.store.driver.errors as fault:
+        raise active.store.driver.translate(fault) from fault
+    finally:
+        _unit.reset(token)
+        active.rollback()
+        active.close()
+
+
+def _run_effects(active: Unit) -> None:
+    for effect in active.effects:
+        try:
+            effect()
+        except Exception:
+            log.exception("an effect after the commit failed; the commit stands")

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, Text
+from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from payments import ids
-from payments.db import Sql, UtcDateTime, db
+from payments.db import Long, Sql, UtcDateTime, db
 
 log = logging.getLogger("payments.audit")
 
@@ -32,8 +32,8 @@ class AuditRecord(db.Model):
     action: Mapped[str]  # merchant.approve
     subject_id: Mapped[str | None]
     outcome: Mapped[str]
-    before_json: Mapped[str | None] = mapped_column(Text)
-    after_json: Mapped[str | None] = mapped_column(Text)
+    before_json: Mapped[str | None] = mapped_column(Long)
+    after_json: Mapped[str | None] = mapped_column(Long)
     request_id: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

@@ -34,12 +34,16 @@ from payments.units import (
 )
 
 __all__ = [
-    "UNIT_LIMIT_S", "Base", "Duplicate", "Row", "Sql", "Statement", "Store", "Unit", "UtcDateTime",
-    "after_commit", "at_commit", "current_store", "db", "in_unit", "now", "one_at_a_time",
-    "snapshot", "together", "unit", "unit_of_work", "use",
+    "UNIT_LIMIT_S", "Base", "Duplicate", "Long", "Row", "Sql", "Statement", "Store", "Unit",
+    "UtcDateTime", "after_commit", "at_commit", "current_store", "db", "in_unit", "now",
+    "one_at_a_time", "snapshot", "together", "unit", "unit_of_work", "use",
 ]  # fmt: skip
 
 T = TypeVar("T")
+
+
+Long = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Text of any length, such as JSON. Like all text it is compared byte by byte on both databases."""
 
 
 class Base(DeclarativeBase):
@@ -55,6 +59,9 @@ class Base(DeclarativeBase):
     )
 
 
+Base.registry.update_type_annotation_map(
+    {str: sa.String().with_variant(sa.String(collation="C"), "postgresql")}
+)
 db = SQLAlchemy(model_class=Base)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TextIO
 
 from pythonjsonlogger.core import RESERVED_ATTRS, LogData
@@ -46,6 +47,16 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<![\w.:-])(?<!pid: )\d{6}(?![\w-])(?!\.\d)"), REDACTED),
 )
 
+# What all of the patterns need: most texts have nothing of it, and one look is enough.
+_SUSPECT = re.compile(
+    r"eyJ|(?:sk|rt|whsec)_|bearer|basic|://|\d(?:[ ().-]{0,2}\d){5}", re.IGNORECASE
+)
+
+
+@lru_cache(maxsize=1024)
+def _names_a_secret(field: str) -> bool:
+    return bool(_SECRET_FIELD.search(field)) and not _HARMLESS_FIELD.search(field)
+
 
 class Redactor:
     """Takes secrets, codes, tokens and phones out of what is about to be written."""
@@ -59,13 +70,14 @@ class Redactor:
         """The text without what is secret."""
         if self._known is not None:
             text = self._known.sub(REDACTED, text)
-        for pattern, instead in _PATTERNS:
-            text = pattern.sub(instead, text)
+        if _SUSPECT.search(text) is not None:
+            for pattern, instead in _PATTERNS:
+                text = pattern.sub(instead, text)
         return text
 
     def field(self, name: str, value: object, depth: int = 0) -> object:
         """A field's value without what is secret; objects that JSON does not know become text."""
-        if _SECRET_FIELD.search(name) and not _HARMLESS_FIELD.search(name) and value is not None:
+        if value is not None and _names_a_secret(name):
             return REDACTED
         return self._value(value, depth)
 

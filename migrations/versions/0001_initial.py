@@ -19,9 +19,11 @@ depends_on = None
 # Functions for Postgres, frozen with this migration; SQLite needs none.
 SQL = sorted((Path(__file__).parents[1] / "sql").glob("0001_*.sql"))
 APPEND_ONLY = ("entries", "postings", "events", "audit_log")
+# Text is compared byte by byte on both databases: ids by the million, and the order of pages.
+BYTES = "C"
 TYPES = {
-    "text": sa.String(),
-    "long": sa.Text(),  # JSON, bodies
+    "text": sa.String().with_variant(sa.String(collation=BYTES), "postgresql"),
+    "long": sa.Text().with_variant(sa.Text(collation=BYTES), "postgresql"),  # JSON, bodies
     "amount": sa.BigInteger(),  # minor units
     "count": sa.Integer(),
     "flag": sa.Boolean(),

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import Index, Text
+from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from payments.db import UtcDateTime, db
+from payments.db import Long, UtcDateTime, db
 
 
 class IdempotencyKey(db.Model):
@@ -22,7 +22,7 @@ class IdempotencyKey(db.Model):
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[str]
     status: Mapped[int | None]
-    body: Mapped[str | None] = mapped_column(Text)
+    body: Mapped[str | None] = mapped_column(Long)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

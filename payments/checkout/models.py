@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from payments.db import UtcDateTime, db
+from payments.db import Long, UtcDateTime, db
 
 
 def _where_set(column: str, *columns: str) -> Index:
@@ -84,7 +84,7 @@ class Payment(db.Model):
     fee_refunded: Mapped[int] = mapped_column(BigInteger)
     reference: Mapped[str | None]
     description: Mapped[str | None]
-    metadata_json: Mapped[str | None] = mapped_column(Text)
+    metadata_json: Mapped[str | None] = mapped_column(Long)
     version: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -111,6 +111,6 @@ class Refund(db.Model):
     currency: Mapped[str]
     status: Mapped[str]
     reason: Mapped[str | None]
-    metadata_json: Mapped[str | None] = mapped_column(Text)
+    metadata_json: Mapped[str | None] = mapped_column(Long)
     version: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from payments.db import UtcDateTime, db
+from payments.db import Long, UtcDateTime, db
 
 
 class Event(db.Model):
@@ -24,7 +24,7 @@ class Event(db.Model):
     type: Mapped[str]
     merchant_id: Mapped[str | None]  # whose event it is; null: nobody's endpoint hears of it
     object_id: Mapped[str]
-    body: Mapped[str] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Long)
     request_id: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
@@ -122,7 +122,7 @@ class Attempt(db.Model):
     http_status: Mapped[int | None]
     latency_ms: Mapped[int]
     response: Mapped[str | None] = mapped_column(
-        Text
+        Long
     )  # the first 2 KiB, undecodable bytes replaced
     detail: Mapped[str | None]  # what went wrong, in words
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -148,7 +148,7 @@ def refuse(refused: Refusal | Row, needed: int, reveal: bool) -> NoReturn:
 
 
 def judge(account: Row, gain: int) -> Refusal | None:
-    """What `lock_account` says on Postgres, of an account read under SQLite's write lock.
+    """What `move_on` says on Postgres, of an account read under SQLite's write lock.
 
     gain: the amount, and what a hold on the account that it uses up gives free.
     """

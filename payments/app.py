@@ -1,6 +1,8 @@
 """The one factory: what the service is made of, in the order it is put together."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import flask
 from flask import Blueprint, Flask
@@ -93,6 +95,14 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
 """Every route of the service. Each declares its guard (`api/routing.py`)."""
 
 
+class Service(Flask):
+    """Flask for views and hooks that are all plain functions."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function itself: asking a dozen of them at each request what they are costs time."""
+        return func
+
+
 def create_app(settings: Settings | None = None) -> Flask:
     """The service, ready to serve. Raises ConfigError when the environment can't be used.
 
@@ -100,7 +110,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or load_settings()
     logs.configure(settings)
-    app = Flask(__name__, static_folder=None)
+    app = Service(__name__, static_folder=None)
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.db_url,
         MAX_CONTENT_LENGTH=MAX_BODY + 1,  # see bodies.raw

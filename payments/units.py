@@ -168,16 +168,22 @@ class Unit:
                 self._now, answers = begin(pooled.driver_connection, statements)
             except driver.errors as fault:
                 problem = driver.translate(fault)
-                self._give_up(pooled, problem)
-                if isinstance(problem, ConnectionLost) and not last:
-                    self.store.dispose()  # the server restarted: every pooled one is as dead
-                    continue
-                raise problem from fault
+                try:
+                    self._give_up(pooled, problem)
+                    if isinstance(problem, ConnectionLost) and not last:
+                        self.store.dispose()  # the server restarted: every pooled one is as dead
+                        continue
+                    raise problem from fault
+                finally:
+                    del problem  # its traceback holds this frame: the two would keep the cursor
+            except BaseException as fault:  # a value that can't be sent: nothing was, or all was
+                self._give_up(pooled, fault)
+                raise
             self._pooled = pooled
             return answers
         raise AssertionError("unreachable")
 
-    def _give_up(self, pooled: Any, problem: Exception) -> None:
+    def _give_up(self, pooled: Any, problem: BaseException) -> None:
         try:
             if isinstance(problem, ConnectionLost):
                 pooled.invalidate()

@@ -1,5 +1,6 @@
 """psycopg 3."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -8,7 +9,7 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 from psycopg import errors as pg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import Escaping, TransactionStatus
 from psycopg.rows import namedtuple_row
 
 from payments import clock
@@ -101,11 +102,13 @@ class PostgresDriver:
         statements: Sequence[Statement],
         after: list[str],
     ) -> list[list[Any]]:
-        """By the simple protocol, which takes several statements at once, their values as literals
-        that the client library quotes. They are planned at each call: keep them plain.
+        """By the simple protocol, which takes several statements at once, their values as literals.
+
+        They are planned at each call: keep them plain.
         """
         cursor = psycopg.ClientCursor(connection)
-        texts = [cursor.mogrify(text, _checked(binds)) for text, binds in statements]
+        quoted = Escaping(connection.pgconn).escape_literal
+        texts = [_literal_text(text, binds, quoted) for text, binds in statements]
         cursor.execute("; ".join([*before, *texts, *after]))
         found = [self._rows_of(cursor)]
         while cursor.nextset():
@@ -171,6 +174,37 @@ class PostgresDriver:
         if isinstance(fault, psycopg.OperationalError | psycopg.InterfaceError):
             return ConnectionLost()
         return fault
+
+
+_PART = re.compile(r"%\((\w+)\)s|%%")
+
+
+def _literal_text(
+    text: str, binds: Mapping[str, Any], quoted: Callable[[bytes], bytes | bytearray | memoryview]
+) -> str:
+    """The statement with its binds as literals. quoted: libpq's own quoting of a text.
+
+    Raises TypeError for a value that is neither text, whole number, time nor null, and psycopg's
+    DataError for a NUL.
+    """
+
+    def literal(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return "%"
+        value = binds[match[1]]
+        if value is None:
+            return "NULL"
+        if isinstance(value, int) and not isinstance(value, bool):
+            return f"({value})"
+        if isinstance(value, datetime):
+            return f"'{clock.aware(value).isoformat()}'::timestamptz"
+        if not isinstance(value, str):
+            raise TypeError(f"{match[1]} can't be sent with a BEGIN or COMMIT: {type(value)}")
+        if "\0" in value:
+            raise psycopg.DataError("a text for Postgres can't hold NUL")
+        return bytes(quoted(value.encode())).decode()
+
+    return _PART.sub(literal, text)
 
 
 def _checked(binds: Mapping[str, Any]) -> Mapping[str, Any]:

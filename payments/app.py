@@ -9,8 +9,10 @@ from flask import Blueprint, Flask
 from flask_migrate import Migrate
 
 from payments import audit, config, db, drivers, ledger, logs
+from payments import settings as runtime_settings
 from payments.api import (
     admin,
+    admin_config,
     api_keys,
     auth,
     balance,
@@ -55,6 +57,7 @@ from payments.webhooks import drain, sweep
 
 TABLES = (
     audit,
+    runtime_settings,
     ledger,
     events_models,
     customers_models,
@@ -89,6 +92,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     events.bp,
     internal.bp,
     admin.bp,
+    admin_config.bp,
     openapi.bp,
     docs.bp,
 )

@@ -26,6 +26,7 @@ from payments.units import (
     after_commit,
     current_store,
     in_unit,
+    is_in_unit,
     open_unit,
     snapshot,
     unit,
@@ -35,8 +36,8 @@ from payments.units import (
 
 __all__ = [
     "UNIT_LIMIT_S", "Base", "Duplicate", "Long", "Row", "Sql", "Statement", "Store", "Unit",
-    "UtcDateTime", "after_commit", "at_commit", "current_store", "db", "in_unit", "now",
-    "one_at_a_time", "snapshot", "together", "unit", "unit_of_work", "use",
+    "UtcDateTime", "after_commit", "at_commit", "current_store", "db", "in_unit", "is_in_unit",
+    "now", "one_at_a_time", "snapshot", "together", "unit", "unit_of_work", "use",
 ]  # fmt: skip
 
 T = TypeVar("T")

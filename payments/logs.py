@@ -33,7 +33,7 @@ _SECRET_FIELD = re.compile(
     r"secret|token|password|passwd|authorization|cookie|phone|otp|api_?key|credential|signature",
     re.IGNORECASE,
 )
-_HARMLESS_FIELD = re.compile(r"_(id|at|s|ms|count|type|name)$", re.IGNORECASE)
+_HARMLESS_FIELD = re.compile(r"_(id|at|s|ms|count|type|name|hour)$", re.IGNORECASE)
 
 # Patterns that give themselves away, wherever they stand. Order: the longer forms first.
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -77,7 +77,7 @@ class Redactor:
 
     def field(self, name: str, value: object, depth: int = 0) -> object:
         """A field's value without what is secret; objects that JSON does not know become text."""
-        if value is not None and _names_a_secret(name):
+        if value is not None and not isinstance(value, bool) and _names_a_secret(name):
             return REDACTED
         return self._value(value, depth)
 

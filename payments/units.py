@@ -16,15 +16,24 @@ from typing import Any, TypeVar
 
 from sqlalchemy import exc as sa_exc
 
-from payments import drivers
+from payments import config, drivers
 from payments.drivers import ConnectionLost, Driver, Statement, Transient
-from payments.errors import Busy
+from payments.errors import Busy, ReadOnly
 
 log = logging.getLogger(__name__)
 
 UNIT_LIMIT_S = 10.0
 """No unit of work outlives this, so what lies 15 s back can't change any more (api.md)."""
 UNIT_TRIES = 6
+# Whether an operator has stopped writes. On Postgres a function, so that it is planned once.
+STOPPED = {
+    "postgresql": Statement("SELECT writes_are_stopped()", {}),
+    "sqlite": Statement(
+        "SELECT EXISTS (SELECT 1 FROM runtime_settings"
+        " WHERE name = 'read_only' AND value_json IS NOT NULL)",
+        {},
+    ),
+}
 Row = Any
 """One row: a named tuple of the statement's columns, times aware in UTC on both databases."""
 T = TypeVar("T")
@@ -66,11 +75,15 @@ class Later:
 
 
 class Unit:
-    """One transaction: all of it or nothing. writes: False for a snapshot."""
+    """One transaction: all of it or nothing. writes: False for a snapshot.
 
-    def __init__(self, store: Store, *, writes: bool) -> None:
+    in_read_only: it may write while all else is stopped (an operator's settings).
+    """
+
+    def __init__(self, store: Store, *, writes: bool, in_read_only: bool = False) -> None:
         self.store = store
         self.writes = writes
+        self._asks_switch = writes and not in_read_only
         self.started = time.monotonic()
         self.effects: list[Callable[[], object]] = []
         self._pooled: Any = None
@@ -165,7 +178,7 @@ class Unit:
             pooled = self.store.checkout()
             begin = driver.begin if self.writes else driver.begin_snapshot
             try:
-                self._now, answers = begin(pooled.driver_connection, statements)
+                self._now, answers = begin(pooled.driver_connection, self._opening(statements))
             except driver.errors as fault:
                 problem = driver.translate(fault)
                 try:
@@ -180,8 +193,22 @@ class Unit:
                 self._give_up(pooled, fault)
                 raise
             self._pooled = pooled
-            return answers
+            return self._admitted(answers)
         raise AssertionError("unreachable")
+
+    def _opening(self, statements: Sequence[Statement]) -> Sequence[Statement]:
+        """The switch is read in each unit's own transaction: once it is committed, and those that
+        began before have ended, nothing writes any more, in whichever process.
+        """
+        return [STOPPED[self.store.driver.name], *statements] if self._asks_switch else statements
+
+    def _admitted(self, answers: list[list[Row]]) -> list[list[Row]]:
+        if not self._asks_switch:
+            return answers
+        ((stopped,),), *others = answers
+        if stopped or config.current().read_only:
+            raise ReadOnly("The service takes no writes just now. Reads go on.")
+        return others
 
     def _give_up(self, pooled: Any, problem: BaseException) -> None:
         try:
@@ -224,6 +251,11 @@ def open_unit() -> Unit | None:
     return _unit.get()
 
 
+def is_in_unit() -> bool:
+    """Whether a unit or a snapshot is open here."""
+    return _unit.get() is not None
+
+
 def unit() -> Unit:
     """The unit of work that is open. Raises RuntimeError when none is."""
     found = _unit.get()
@@ -238,16 +270,17 @@ def after_commit(effect: Callable[[], object]) -> None:
 
 
 @contextmanager
-def unit_of_work() -> Iterator[Unit]:
+def unit_of_work(*, in_read_only: bool = False) -> Iterator[Unit]:
     """Open the one transaction; commit at the end, roll back on any exception.
 
+    in_read_only: it may write while all else is stopped. Else it raises ReadOnly then.
     Raises RuntimeError when one is open already (an inner commit would publish half of its caller's
     work), Busy when the database does not answer in time or the connection is lost, at the commit
     too: then only a retry with the same idempotency key tells what happened.
     """
     if _unit.get() is not None:
         raise RuntimeError("a unit of work is open already; rooms never open one")
-    active = Unit(current_store(), writes=True)
+    active = Unit(current_store(), writes=True, in_read_only=in_read_only)
     token = _unit.set(active)
     try:
         try:
@@ -262,7 +295,7 @@ def unit_of_work() -> Iterator[Unit]:
     _run_effects(active)
 
 
-def in_unit(work: Callable[[], T]) -> T:
+def in_unit(work: Callable[[], T], *, in_read_only: bool = False) -> T:
     """Run the work as one unit, the whole again after a deadlock or a serialization failure.
 
     The work may run several times, so it does nothing outside the database; use `after_commit`.
@@ -271,7 +304,7 @@ def in_unit(work: Callable[[], T]) -> T:
     begun = time.monotonic()
     for attempt in range(UNIT_TRIES):
         try:
-            with unit_of_work():
+            with unit_of_work(in_read_only=in_read_only):
                 return work()
         except Transient:
             if attempt == UNIT_TRIES - 1 or time.monotonic() - begun > UNIT_LIMIT_S / 2:

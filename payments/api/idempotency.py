@@ -107,18 +107,23 @@ def once(
     work: Callable[[], tuple[dict[str, Any], int]],
     secret_fields: Sequence[str] = (),
     premise: Premise | None = None,
+    *,
+    in_read_only: bool = False,
 ) -> Stored:
     """Run the work as one unit, or give the answer that its key has already.
 
     work: answers with the JSON object and status; it may run several times (`db.in_unit`), each
     time in a fresh transaction. secret_fields: members of the answer that are shown this once;
     what is kept has null there. premise: what must hold, for an earlier answer as well.
+    in_read_only: it goes on while writes are stopped.
     Raises IdempotencyKeyReused, RequestInProgress, and what the work and the premise raise: then
     nothing is kept.
     """
     if intent is None:
-        return db.in_unit(lambda: _fresh(work, premise))
-    return db.in_unit(lambda: _claimed(intent, work, secret_fields, premise))
+        return db.in_unit(lambda: _fresh(work, premise), in_read_only=in_read_only)
+    return db.in_unit(
+        lambda: _claimed(intent, work, secret_fields, premise), in_read_only=in_read_only
+    )
 
 
 def _fresh(work: Callable[[], tuple[dict[str, Any], int]], premise: Premise | None) -> Stored:

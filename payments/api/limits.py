@@ -17,20 +17,26 @@ from typing import Any
 from flask import Flask, Response
 from flask_limiter import ApplicationLimit, Limiter
 from flask_limiter.errors import RateLimitExceeded
+from limits import RateLimitItem, parse
 from limits.storage import RedisStorage
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from payments import config
+from payments import settings
 from payments.api import guards, problems, requests
 from payments.api.requests import ApiRequest
 from payments.errors import RateLimited
 from payments.origin import Operator
+from payments.settings import RateLimit
 
 log = logging.getLogger(__name__)
 
 WINDOW_S = 60
+EVERYTHING = "everything"
+"""Every URL, matched or not, is one and the same thing to limit."""
+OTP_RULES = ("/v1/auth/otp", "/v1/auth/token")
+"""What `exempt_otp` leaves out of this budget; their own limits are counted from rows."""
 REDIS_TIMEOUT_S = 0.25
 """A Redis that hangs costs the first request this, not a worker."""
 
@@ -79,13 +85,50 @@ def _say_it_is_gone(fault: RedisError) -> None:
     )
 
 
+class HouseLimiter(Limiter):
+    """The library's storage, strategy and fallback, without its walk over decorators, blueprints
+    and defaults at each request: there is one limit, and it is asked straight away.
+    """
+
+    def _check_request_limit(
+        self, callable_name: str | None = None, in_middleware: bool = True
+    ) -> None:
+        """Count this request in Redis; all else, and whatever fails, is the library's."""
+        if self._storage_dead or not isinstance(self._storage, WindowRedis):
+            super()._check_request_limit(callable_name, in_middleware)
+            return
+        if _stands_outside():
+            return
+        request, item = requests.current(), _item(_limit())
+        try:
+            allowed = self.limiter.hit(item, _key(), EVERYTHING)
+        except RedisError:
+            self._storage_dead = True  # from here on the library counts in memory, and looks again
+            super()._check_request_limit(callable_name, in_middleware)
+            return
+        request.budget = item.amount
+        if not allowed:
+            raise _refused(self, request)
+
+
+@lru_cache(maxsize=64)
+def _item(text: str) -> RateLimitItem:
+    return parse(text)
+
+
+def _refused(limiter: Limiter, request: ApiRequest) -> RateLimited:
+    _, _, left_s = _standing(limiter, request)
+    return RateLimited(
+        "Too many requests. `Retry-After` says when to come back.", retry_after_s=left_s
+    )
+
+
 def init_app(app: Flask, redis_url: str | None) -> None:
     """Register the limit. Call it after `callers.init_app`: the budget is the caller's."""
-    limiter = Limiter(
+    limiter = HouseLimiter(
         key_func=_key,
         application_limits=[ApplicationLimit(limit_provider=_limit, exempt_when=_stands_outside)],
-        # Every URL, matched or not, is one and the same thing to limit.
-        request_identifier=lambda: "everything",
+        request_identifier=lambda: EVERYTHING,
         strategy="fixed-window",
         storage_uri=f"window+{redis_url}" if redis_url else "memory://",
         storage_options=_redis_options() if redis_url else {},
@@ -99,11 +142,7 @@ def init_app(app: Flask, redis_url: str | None) -> None:
         return _with_headers(limiter, response)
 
     def refusal(_exceeded: RateLimitExceeded) -> Response:
-        _, _, left_s = _standing(limiter, requests.current())
-        return problems.answer(
-            RateLimited("Too many requests. `Retry-After` says when to come back.",
-                        retry_after_s=left_s)
-        )  # fmt: skip
+        return problems.answer(_refused(limiter, requests.current()))
 
     app.after_request(headers)
     app.register_error_handler(RateLimitExceeded, refusal)
@@ -119,9 +158,9 @@ def _redis_options() -> dict[str, Any]:
 
 
 def _limit() -> str:
-    settings = config.current()
-    boost = settings.rate_limit_auth_boost if requests.current().caller is not None else 1
-    return f"{settings.rate_limit_per_minute * boost} per minute"
+    limit = settings.current(RateLimit)
+    boost = limit.auth_boost if requests.current().caller is not None else 1
+    return f"{limit.per_minute * boost} per minute"
 
 
 def _key() -> str:
@@ -144,17 +183,21 @@ def _stands_outside() -> bool:
     if isinstance(request.caller, Operator):
         return True
     route = request.route
-    return route is not None and route.guard is guards.probe
+    if route is None:
+        return False
+    if route.rule in OTP_RULES and settings.current(RateLimit).exempt_otp:
+        return True
+    return route.guard is guards.probe
 
 
 def _standing(limiter: Limiter, request: ApiRequest) -> tuple[int, int, int]:
     """The limit, what is left of it, and the whole seconds until it is whole again."""
+    if request.budget is not None and request.window is not None:
+        count, left_s = request.window
+        return request.budget, max(0, request.budget - count), _ceil(left_s)
     current = limiter.current_limit
     assert current is not None  # noqa: S101 (both callers come after a count)
     amount = current.limit.amount
-    if request.window is not None:
-        count, left_s = request.window
-        return amount, max(0, amount - count), _ceil(left_s)
     reset_at, remaining = current.window
     return amount, remaining, _ceil(reset_at - time.time())
 
@@ -165,8 +208,9 @@ def _ceil(left_s: float) -> int:
 
 def _with_headers(limiter: Limiter, response: Response) -> Response:
     """The IETF draft's fields (draft-ietf-httpapi-ratelimit-headers) on every limited answer."""
-    if limiter.current_limit is not None:
-        amount, remaining, left_s = _standing(limiter, requests.current())
+    request = requests.current()
+    if request.budget is not None or limiter.current_limit is not None:
+        amount, remaining, left_s = _standing(limiter, request)
         response.headers["RateLimit-Policy"] = f'"minute";q={amount};w={WINDOW_S}'
         response.headers["RateLimit"] = f'"minute";r={remaining};t={left_s}'
     return response

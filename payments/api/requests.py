@@ -39,7 +39,8 @@ class ApiRequest(Request):
 
     caller: who it is, verified, or None. refusal: why a credential that was shown did not count.
     route: the facts of the matched route. problem: the refusal this request ended in. window: how
-    often the rate budget was used in its present window, and the seconds until that ends.
+    often the rate budget was used in its present window, and the seconds until that ends. budget:
+    the calls a minute that it holds.
     """
 
     request_id: str = ""
@@ -48,6 +49,7 @@ class ApiRequest(Request):
     refusal: PaymentsError | None = None
     problem: type[PaymentsError] | None = None
     window: tuple[int, float] | None = None
+    budget: int | None = None
 
     @property
     def route(self) -> "Route | None":

@@ -22,7 +22,7 @@ from flask import Blueprint, Flask, Response
 from pydantic import BaseModel
 
 from payments import audit as audit_trail
-from payments import config, db, errors, ids, logs, origin
+from payments import db, errors, ids, logs, origin, settings
 from payments.api import bodies, callers, idempotency, requests
 from payments.api.guards import Guard, needs_session
 from payments.api.idempotency import Premise
@@ -222,7 +222,7 @@ def _serve(facts: Route, view: Callable[..., Any]) -> Callable[..., Response]:
     def answer(request: ApiRequest, premise: Premise | None, given: dict[str, Any]) -> Response:
         for name, prefix in shapes:
             _must_have_shape(given[name], prefix)
-        if facts.writes and config.current().read_only:
+        if facts.writes and settings.is_read_only():
             raise errors.ReadOnly("The service takes no writes just now. Reads go on.")
         tree = None
         if facts.body is not None:
@@ -241,7 +241,7 @@ def _serve(facts: Route, view: Callable[..., Any]) -> Callable[..., Response]:
 
 def _follow(facts: Route, refusal: PaymentsError, given: Mapping[str, Any]) -> None:
     """What a refusal leaves behind: its consequence, and the line of the audit trail."""
-    if config.current().read_only:
+    if settings.is_read_only() and not facts.in_read_only:
         return
     if refusal.consequence is not None:
         db.in_unit(refusal.consequence)
@@ -252,7 +252,8 @@ def _follow(facts: Route, refusal: PaymentsError, given: Mapping[str, Any]) -> N
         db.in_unit(
             lambda: audit_trail.record(
                 who.actor, action, subject, outcome=outcome, request_id=who.request_id
-            )
+            ),
+            in_read_only=facts.in_read_only,
         )
 
 
@@ -292,7 +293,9 @@ def _once(
     intent = _intent(facts, request, tree)
     if facts.before is not None and (intent is None or not idempotency.answered(intent)):
         facts.before(**given)
-    stored = idempotency.once(intent, answered, facts.secret_fields, premise)
+    stored = idempotency.once(
+        intent, answered, facts.secret_fields, premise, in_read_only=facts.in_read_only
+    )
     if stored.replayed:
         logs.bind(replayed=True)
         headers["Idempotent-Replayed"] = "true"

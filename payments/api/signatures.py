@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from payments import config, db
+from payments import config, db, settings
 from payments.api import bodies
 from payments.api.requests import ApiRequest
 from payments.config import NamedSecret
@@ -81,7 +81,7 @@ def verify(request: ApiRequest, note_place: Callable[[str, int], None]) -> Siste
     )
     place, entry = _signer(text, shown)
     note_place(VARIABLE, place)
-    if config.current().read_only:  # only reads are served now, and nothing may be written
+    if settings.is_read_only():  # only reads are served now, and nothing may be written
         _must_be_fresh(int(timestamp))
         if _TAKEN.one(service=entry.name, nonce=nonce):
             raise _replayed()

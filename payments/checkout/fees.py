@@ -5,8 +5,9 @@ All of it is integer arithmetic in minor units, exact for any amount; nothing he
 
 from dataclasses import dataclass
 
-from payments import config
+from payments import settings
 from payments.money import round_half_even
+from payments.settings import Fees
 
 BASIS = 10_000
 """Basis points in a whole."""
@@ -22,8 +23,8 @@ class Terms:
 
 def current_terms() -> Terms:
     """The terms for payments that are created now; a payment keeps those it was created under."""
-    settings = config.current()
-    return Terms(settings.fee_bps, settings.fee_fixed_minor)
+    fees = settings.current(Fees)
+    return Terms(fees.bps, fees.fixed_minor)
 
 
 def on(captured: int, terms: Terms) -> int:

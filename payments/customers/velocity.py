@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from math import ceil
 
-from payments import config, db
+from payments import db, settings
 from payments.db import Sql
 from payments.errors import RateLimited
+from payments.settings import Otp
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +47,11 @@ _CODES, _WRONG = _nth_newest("otp_challenges"), _nth_newest("otp_tries")
 
 
 def _code_limits() -> dict[str, int]:
-    settings = config.current()
+    limits = settings.current(Otp)
     return {
-        "otp_phone": settings.otp_per_phone_hour,
-        "otp_address": settings.otp_per_address_hour,
-        "otp_overall": settings.otp_per_hour,
+        "otp_phone": limits.per_phone_hour,
+        "otp_address": limits.per_address_hour,
+        "otp_overall": limits.per_hour,
     }
 
 

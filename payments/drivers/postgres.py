@@ -1,15 +1,24 @@
 """psycopg 3."""
 
+import os
 import re
+import socket
+import sys
+from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from psycopg import errors as pg
-from psycopg.pq import Escaping, TransactionStatus
+from psycopg import generators
+from psycopg.adapt import Transformer
+from psycopg.pq import Escaping, ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
 from psycopg.rows import namedtuple_row
 
 from payments import clock
@@ -50,6 +59,11 @@ class PostgresDriver:
             },
         )
 
+        @sa.event.listens_for(engine, "do_connect")
+        def _named(_dialect: Any, _record: Any, _args: Any, how: dict[str, Any]) -> None:
+            """So that on-call sees whose it is in pg_stat_activity; after the fork, not before."""
+            how["application_name"] = process_name()
+
         @sa.event.listens_for(engine, "connect")
         def _connected(connection: Any, _record: Any) -> None:
             connection.rollback()
@@ -71,7 +85,7 @@ class PostgresDriver:
         return self._begin(
             connection,
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
-            " SET LOCAL statement_timeout = 0;"
+            " SET LOCAL statement_timeout = 0; SET LOCAL application_name = 'payments snapshot';"
             " SET LOCAL idle_in_transaction_session_timeout = 0; SELECT now()",
             statements,
         )
@@ -90,7 +104,7 @@ class PostgresDriver:
         if not commit and len(statements) == 1:
             cursor = connection.cursor()
             self.execute(cursor, *statements[0])
-            return [self._rows_of(cursor)]
+            return [self.rows(cursor) if cursor.description is not None else []]
         return self._in_one_trip(connection, [], statements, ["COMMIT"] if commit else [])[
             : len(statements)
         ]
@@ -104,21 +118,16 @@ class PostgresDriver:
     ) -> list[list[Any]]:
         """By the simple protocol, which takes several statements at once, their values as literals.
 
-        They are planned at each call: keep them plain.
+        They are planned at each call: keep them plain. A cursor would cost more time than all of
+        them take.
         """
-        cursor = psycopg.ClientCursor(connection)
         quoted = Escaping(connection.pgconn).escape_literal
         texts = [_literal_text(text, binds, quoted) for text, binds in statements]
-        cursor.execute("; ".join([*before, *texts, *after]))
-        found = [self._rows_of(cursor)]
-        while cursor.nextset():
-            found.append(self._rows_of(cursor))
-        if after and cursor.statusmessage != "COMMIT":
+        results = _send(connection, "; ".join([*before, *texts, *after]))
+        found = [_rows(connection, result) for result in results]
+        if after and results[-1].command_status != b"COMMIT":
             raise psycopg.InternalError("the transaction had failed; nothing was committed")
         return found
-
-    def _rows_of(self, cursor: Any) -> list[Any]:
-        return [] if cursor.description is None else list(cursor.fetchall())
 
     def rollback(self, connection: Any) -> None:
         """End what is open; none open costs no round trip."""
@@ -174,6 +183,37 @@ class PostgresDriver:
         if isinstance(fault, psycopg.OperationalError | psycopg.InterfaceError):
             return ConnectionLost()
         return fault
+
+
+def process_name() -> str:
+    """Such as `payments gunicorn 12@web-1`: what was started, its process id, its host."""
+    program = Path(sys.argv[0]).name or "python"
+    return f"payments {program[:20]} {os.getpid()}@{socket.gethostname()[:24]}"
+
+
+def _send(connection: Any, text: str) -> list[PGresult]:
+    """What each statement of the text came to; one that fails is the last."""
+    with connection.lock:
+        connection.pgconn.send_query(text.encode())
+        results: list[PGresult] = connection.wait(generators.execute(connection.pgconn))
+    return results
+
+
+def _rows(connection: Any, result: PGresult) -> list[Any]:
+    """The rows of a result, as `namedtuple_row` makes them. Raises psycopg's errors."""
+    if result.status == ExecStatus.COMMAND_OK:
+        return []
+    if result.status != ExecStatus.TUPLES_OK:
+        raise pg.error_from_result(result, encoding=connection.info.encoding)
+    make = _row_type(tuple(result.fname(place) or b"" for place in range(result.nfields)))._make
+    loader = Transformer(connection)
+    loader.set_pgresult(result)
+    return loader.load_rows(0, result.ntuples, make)
+
+
+@lru_cache(maxsize=256)
+def _row_type(names: tuple[bytes, ...]) -> Any:
+    return namedtuple("Row", [name.decode() for name in names], rename=True)  # noqa: PYI024
 
 
 _PART = re.compile(r"%\((\w+)\)s|%%")

@@ -10,7 +10,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
-from payments import audit, clock, config, db, ids, origin, sealing
+from payments import audit, clock, db, ids, origin, sealing, settings
 from payments.db import Row, Sql
 from payments.errors import (
     Busy,
@@ -18,6 +18,7 @@ from payments.errors import (
     InvalidRequest,
     KeyRevoked,
     NotFound,
+    ReadOnly,
     ScopeMissing,
     TokenExpired,
     Unauthenticated,
@@ -139,12 +140,12 @@ def note_use(key_id: str) -> None:
     """Note that the key was used, in a unit of its own: statistics ride on no money's unit, and
     no caller is refused because one could not be written.
     """
-    if config.current().read_only:
+    if settings.is_read_only():
         return
     try:
         with db.unit_of_work() as unit:  # one try: what is not noted now is noted at the next use
             _NOTE_USE.run(id=key_id, stale=unit.now - NOTE_EVERY)
-    except Busy:
+    except (Busy, ReadOnly):
         log.warning("the use of a key could not be noted", extra={"key_id": key_id})
 
 

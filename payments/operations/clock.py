@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from payments import config, db, origin
+from payments import db, origin, settings
 from payments.db import Sql
-from payments.errors import Busy
+from payments.errors import Busy, ReadOnly
 from payments.events import nudges
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Clock:
 
     def tick(self) -> int:
         """Run what is due, one after the other; gives how many ran. Nothing while read-only."""
-        if config.current().read_only:
+        if settings.is_read_only():
             return 0
         due = [self._tasks[row.name] for row in _DUE.all() if row.name in self._tasks]
         return sum(self._claimed(task) for task in due if not self._stopping.is_set())
@@ -94,11 +94,13 @@ class Clock:
         while not self._stopping.is_set():
             try:
                 with self._context(), origin.acting("job:clock"):
-                    if not known and not config.current().read_only:
+                    if not known and not settings.is_read_only():
                         db.in_unit(self._introduce)
                         known = True
                     self._listen()
                     self.tick()
+            except ReadOnly:  # switched on between a look and what it led to
+                self._stopping.wait(LOOK_S)
             except Busy:
                 log.warning("the clock can't reach the database; it goes on trying")
                 self._stopping.wait(LOOK_S)
@@ -113,7 +115,7 @@ class Clock:
 
     def _listen(self) -> None:
         """A nudge of this very process: run what hears it, without waiting for its time."""
-        if not nudges.heard.is_set() or config.current().read_only:
+        if not nudges.heard.is_set() or settings.is_read_only():
             return
         nudges.heard.clear()
         for task in self._tasks.values():
@@ -143,6 +145,8 @@ class Clock:
         try:
             with origin.acting(f"job:{task.name}"):
                 task.run()
+        except ReadOnly:
+            return ReadOnly.__name__
         except Exception as fault:
             log.exception("a periodic task failed", extra={"task": task.name})
             return type(fault).__name__

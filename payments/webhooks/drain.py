@@ -15,9 +15,9 @@ import threading
 import time
 from weakref import WeakKeyDictionary
 
-from payments import config, db
+from payments import db, settings
 from payments.db import Store
-from payments.errors import Busy
+from payments.errors import Busy, ReadOnly
 from payments.events import nudges
 from payments.webhooks import claims, results
 from payments.webhooks.claims import Claim
@@ -54,7 +54,7 @@ class Drain:
 
         Afterwards a nudge tells of what is still due, or a wake of what will be.
         """
-        if config.current().read_only or not self._turn.acquire(blocking=False):
+        if settings.is_read_only() or not self._turn.acquire(blocking=False):
             return False
         try:
             nudges.clear()
@@ -105,7 +105,7 @@ class Drain:
             if not written and not (room and claims.is_any_ready()):
                 return
             claimed, self._place = db.in_unit(lambda: self._write_and_claim(written, room))
-        except Busy:
+        except (Busy, ReadOnly):
             self._wait_for_the_database()
             return
         except Exception:
@@ -163,7 +163,7 @@ class Drain:
                 if not self._flight.count:
                     self._tell_of_the_rest()
                     told = True
-            except Busy:
+            except (Busy, ReadOnly):
                 log.warning("the database did not answer the drain", exc_info=True)
                 if self._stopping.wait(PAUSE_S):
                     return

@@ -173,6 +173,10 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "/internal/transfers"): Call(
         lambda w: {"from_phone": ANN, "to_phone": BOB, **MONEY, "reference": uuid.uuid4().hex}
     ),
+    ("POST", "/admin/config/rate_limit"): Call(lambda w: {"per_minute": 1_000_000}),
+    ("POST", "/admin/config/otp"): Call(lambda w: {"per_phone_hour": 1_000_000}),
+    ("POST", "/admin/config/fees"): Call(lambda w: {"bps": 0}),
+    ("POST", "/admin/config/read_only"): Call(lambda w: {"on": False, "reason": "tests"}),
     ("GET", "/internal/wallets"): Call(query=lambda w: f"phone={ANN.replace('+', '%2B')}"),
 }
 

@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from payments.drivers import postgres
 from tests.checkout import callers, world
 from tests.checkout.callers import told
 
@@ -19,7 +20,14 @@ def trips(monkeypatch) -> list[str]:
         made.append(str(query))
         return execute(cursor, query, *more, **options)
 
+    send = postgres._send
+
+    def sent(connection, text):
+        made.append(text)
+        return send(connection, text)
+
     monkeypatch.setattr(psycopg.Cursor, "execute", counted)
+    monkeypatch.setattr(postgres, "_send", sent)
     return made
 
 

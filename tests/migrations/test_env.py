@@ -9,18 +9,20 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic import command
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from tests import databases
 from tests.children import ROOT, Child, plain_environ
 from tests.migrations import catalog
 
+HEAD = ScriptDirectory(str(ROOT / "migrations")).get_current_head()
 NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002_next"
-down_revision = "0001_initial"
+revision = "9999_next"
+down_revision = "{head}"
 
 
 def upgrade():
@@ -40,7 +42,7 @@ def with_next(tmp_path):
     def make(step: str) -> Path:
         scripts = tmp_path / "migrations"
         shutil.copytree(ROOT / "migrations", scripts)
-        (scripts / "versions" / "0002_next.py").write_text(NEXT.format(step=step))
+        (scripts / "versions" / "9999_next.py").write_text(NEXT.format(step=step, head=HEAD))
         return scripts
 
     return make
@@ -67,7 +69,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(database, tmp_path, with_n
         with pytest.raises(sa.exc.DBAPIError, match="nowhere"):
             command.upgrade(config, "head")
     assert "half" not in tables(database)
-    assert revision(database) == ["0001_initial"]
+    assert revision(database) == [HEAD]
 
 
 def test_what_went_well_before_a_failure_stays(empty_database, tmp_path, with_next):
@@ -75,7 +77,7 @@ def test_what_went_well_before_a_failure_stays(empty_database, tmp_path, with_ne
     with databases.alembic_config(empty_database, tmp_path, scripts) as config:
         with pytest.raises(sa.exc.DBAPIError, match="nowhere"):
             command.upgrade(config, "head")
-    assert revision(empty_database) == ["0001_initial"]
+    assert revision(empty_database) == [HEAD]
     assert "accounts" in tables(empty_database)
 
 
@@ -94,7 +96,7 @@ def test_a_rebuilt_table_must_keep_what_refers_to_it(servers, tmp_path, with_nex
         with databases.alembic_config(url, tmp_path, scripts) as config:
             with pytest.raises(CommandError, match="api_keys"):
                 command.upgrade(config, "head")
-        assert revision(url) == ["0001_initial"]
+        assert revision(url) == [HEAD]
 
 
 def test_two_releases_at_once_wait_for_each_other(servers, tmp_path):
@@ -106,7 +108,7 @@ def test_two_releases_at_once_wait_for_each_other(servers, tmp_path):
             assert not release.done()
             assert tables(url) == set()
         release.result(timeout=20)
-        assert revision(url) == ["0001_initial"]
+        assert revision(url) == [HEAD]
 
 
 def test_a_migration_does_not_queue_requests_behind_a_lock(postgres, tmp_path, with_next):
@@ -119,7 +121,7 @@ def test_a_migration_does_not_queue_requests_behind_a_lock(postgres, tmp_path, w
             with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
                 command.upgrade(config, "head")
         assert time.monotonic() - begun < 2
-    assert revision(postgres) == ["0001_initial"]
+    assert revision(postgres) == [HEAD]
     assert "half" not in tables(postgres)
 
 
@@ -129,7 +131,7 @@ def test_the_command_line_migrates_both_ways(empty_database, tmp_path):
         **plain_environ(tmp_path),
         **databases.environ_for(empty_database, tmp_path),
     }
-    for arguments, done in ((["upgrade"], True), (["downgrade"], False), (["upgrade"], True)):
+    for arguments, done in ((["upgrade"], True), (["downgrade", "base"], False), (["upgrade"], True)):
         flask = [str(ROOT / ".venv" / "bin" / "flask"), "--app", "wsgi", "db", *arguments]
         with Child(flask, log=tmp_path / "log", environ=environ) as child:
             assert child.wait(60) == 0, child.log()

@@ -149,11 +149,13 @@ def test_a_task_that_comes_more_often_now_is_not_held_to_its_old_time(app):
     assert row().next_run_at <= db.now() + timedelta(seconds=5)
 
 
-def test_in_read_only_nothing_runs(make_app):
-    app = make_app(READ_ONLY="true")
-    with app.app_context():
-        runs = Runs()
-        ticking = known(app, Task("task", 60, runs, hears=True))
+def test_in_read_only_nothing_runs(app, make_app):
+    runs = Runs()
+    task = Task("task", 60, runs, hears=True)
+    known(app, task)
+    closed = make_app(READ_ONLY="true")
+    with closed.app_context():
+        ticking = Clock(closed.app_context, [task])
         nudges.heard.set()
         ticking.start()
         time.sleep(clock.LOOK_S * 2)

@@ -131,7 +131,11 @@ def test_the_command_line_migrates_both_ways(empty_database, tmp_path):
         **plain_environ(tmp_path),
         **databases.environ_for(empty_database, tmp_path),
     }
-    for arguments, done in ((["upgrade"], True), (["downgrade", "base"], False), (["upgrade"], True)):
+    for arguments, done in (
+        (["upgrade"], True),
+        (["downgrade", "base"], False),
+        (["upgrade"], True),
+    ):
         flask = [str(ROOT / ".venv" / "bin" / "flask"), "--app", "wsgi", "db", *arguments]
         with Child(flask, log=tmp_path / "log", environ=environ) as child:
             assert child.wait(60) == 0, child.log()

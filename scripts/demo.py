@@ -264,7 +264,11 @@ def main(argv: list[str] | None = None) -> int:
         say("The ledger's invariants")
         check_invariants()
     except requests.ConnectionError:
-        print(f"Nothing answers on port {settings.port}: start `make run` first.", file=sys.stderr)
+        print(
+            f"Nothing answers on port {settings.port}: start `make run` first, and this with the"
+            " same PORT, DB_URL and INSTANCE_DIR.",
+            file=sys.stderr,
+        )
         return NOT_RUN
     except (DemoError, requests.RequestException) as error:
         print(f"\nThe demo stopped: {error}", file=sys.stderr)

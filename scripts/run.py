@@ -127,6 +127,8 @@ def main(argv: list[str] | None = None) -> int:
         return NOT_RUN
     tools = Path(sys.executable).parent
     environ = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    if not environ.get("WEB_CONCURRENCY", "").strip():
+        environ.pop("WEB_CONCURRENCY", None)  # gunicorn would read it as a number before we do
     commands = procfile()
     migrated = subprocess.run(shlex.split(commands["release"]), cwd=_root.ROOT, env=environ)
     if migrated.returncode:

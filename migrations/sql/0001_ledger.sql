@@ -52,7 +52,8 @@ DECLARE
     v_gain bigint := p_amount + p_freed - p_set_aside;
 BEGIN
     FOR turn IN 1 .. 2 LOOP
-        UPDATE accounts AS t SET balance = t.balance + p_amount, held = t.held - p_freed + p_set_aside
+        UPDATE accounts AS t SET balance = t.balance + p_amount,
+            held = t.held - p_freed + p_set_aside, version = t.version + 1
         WHERE t.id = p_account_id AND (v_gain >= 0 OR t.floor IS NULL
             OR (t.frozen_at IS NULL AND t.balance - t.held + v_gain >= t.floor));
         IF FOUND THEN
@@ -143,7 +144,8 @@ BEGIN
         r := move_on(v_rows[i], v_moves[i], v_freed[i], 0);
         IF r.status IS NOT NULL THEN
             FOR j IN 1 .. i - 1 LOOP
-                UPDATE accounts SET balance = balance - v_moves[j], held = held + v_freed[j]
+                UPDATE accounts SET balance = balance - v_moves[j], held = held + v_freed[j],
+                    version = version - 1
                 WHERE id = v_rows[j];
             END LOOP;
             RETURN QUERY SELECT r.status, r.account_id, r.kind, r.currency, r.available;

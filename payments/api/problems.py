@@ -34,7 +34,7 @@ _HTTP: dict[int, tuple[type[PaymentsError], str]] = {
     404: (errors.NotFound, "There is nothing at this URL."),
     405: (errors.MethodNotAllowed, "This URL exists; it does not take this method: see `Allow`."),
     413: (errors.BodyTooLarge, "The body is over 64 KiB."),
-    415: (errors.UnsupportedMediaType, "Send the body as `application/json`."),
+    415: (errors.UnsupportedMediaType, "Send the body as `application/json`; `{}` is one."),
     429: (errors.RateLimited, "Too many requests. `Retry-After` says when to come back."),
 }
 

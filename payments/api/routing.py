@@ -178,7 +178,7 @@ def _all_errors(
     found = [*facts.guard.refusals, errors.InvalidRequest, *own]
     if facts.body is not None:
         found += [errors.MalformedJson, errors.BodyTooLarge, errors.UnsupportedMediaType]
-    if facts.method == "POST" and facts.once is not None:
+    if facts.once is not None:
         found += [errors.IdempotencyKeyInvalid, errors.IdempotencyKeyReused]
         found += [errors.RequestInProgress]
     if facts.once == "required":
@@ -305,7 +305,7 @@ def _once(
 
 
 def _intent(facts: Route, request: ApiRequest, tree: Any) -> idempotency.Intent | None:
-    key = idempotency.key_of(request) if facts.method == "POST" else None
+    key = idempotency.key_of(request)
     if key is None:
         if facts.once == "required":
             raise errors.IdempotencyKeyRequired(

@@ -24,7 +24,9 @@ _ACCOUNT = Sql(
     "SELECT id, kind, currency, balance, held, floor, frozen_at FROM accounts"
     " WHERE id = :account_id"
 )
-_TAKE = Sql("UPDATE accounts SET held = held + :amount WHERE id = :account_id")
+_TAKE = Sql(
+    "UPDATE accounts SET held = held + :amount, version = version + 1 WHERE id = :account_id"
+)
 _INSERT = Sql(
     "INSERT INTO holds (id, account_id, subject_id, amount, captured, status, version, created_at,"
     " expires_at, ended_at)"

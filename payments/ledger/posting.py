@@ -72,7 +72,8 @@ _POSTING = Sql(
     " VALUES (:posting_id, :entry_id, :account_id, :amount, :now)"
 )
 _MOVE = Sql(
-    "UPDATE accounts SET balance = balance + :amount, held = held - :released"
+    "UPDATE accounts SET balance = balance + :amount, held = held - :released,"
+    " version = version + 1"
     " WHERE id = :account_id"
 )
 _LINES = Sql("SELECT account_id, amount FROM postings WHERE entry_id = :entry_id ORDER BY id")

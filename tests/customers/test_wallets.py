@@ -161,3 +161,25 @@ def test_what_is_not_yours_is_not_found(app, customer, make_person):
         for path in (f"/v1/wallets/{wallet_id}", f"/v1/wallets/{wallet_id}/statement"):
             refused = customer.calls("GET", path)
             assert (refused.status_code, refused.json["code"]) == (404, "not_found"), path
+
+
+def test_the_version_grows_with_every_change_of_what_is_shown(app, customer):
+    wallet_id = customer.wallet()["id"]
+    versions = [customer.wallet()["version"]]
+    people.deposit(app, wallet_id, 10_00)
+    versions.append(customer.wallet()["version"])
+    with app.app_context():
+        held = db.in_unit(lambda: holds.place(wallet_id, 4_00, "pay_1", None))
+        versions.append(customer.wallet()["version"])
+        db.in_unit(lambda: holds.release(held))
+        versions.append(customer.wallet()["version"])
+    assert versions == [1, 2, 3, 4]
+
+
+def test_a_key_is_honoured_on_a_change_as_well(customer):
+    first = customer.calls("PATCH", "/v1/me", {"name": "Ann"}, key="k-1")
+    other = customer.calls("PATCH", "/v1/me", {"name": "Bea"}, key="k-1")
+    again = customer.calls("PATCH", "/v1/me", {"name": "Ann"}, key="k-1")
+    assert (first.status_code, again.json) == (200, first.json)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert (other.status_code, other.json["code"]) == (422, "idempotency_key_reused")

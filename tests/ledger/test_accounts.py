@@ -65,7 +65,7 @@ def test_accounts_are_found_by_id_by_owner_and_together() -> None:
     assert accounts.of_owner("cus_1", "merchant") == []
     row = world.account(euros)
     assert (row.owner_id, row.kind, row.currency, row.held) == ("cus_1", "customer", "EUR", 0)
-    assert (row.floor, row.frozen_at, row.version) == (0, None, 1)
+    assert (row.floor, row.frozen_at, row.version) == (0, None, 2)  # made, and credited
     assert row.created_at.utcoffset() == timedelta(0)
 
 
@@ -120,7 +120,7 @@ def test_freezing_is_done_once_and_undone_once() -> None:
     payer = world.wallet("cus_1", 10)
     changes = [accounts.freeze, accounts.freeze, accounts.unfreeze, accounts.unfreeze]
     assert [world.did(partial(change, payer)) for change in changes] == [True, False, True, False]
-    assert world.account(payer).version == 3
+    assert world.account(payer).version == 4
     world.did(lambda: accounts.freeze(payer))
     assert world.account(payer).frozen_at is not None
     world.sound()

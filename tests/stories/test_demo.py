@@ -98,7 +98,8 @@ def test_without_a_service_the_demo_says_what_to_start(environ, monkeypatch, cap
     monkeypatch.setattr(story, "WAIT_S", 0.2)
     assert story.main([]) == NOT_RUN
     assert capsys.readouterr().err == (
-        f"Nothing answers on port {environ['PORT']}: start `make run` first.\n"
+        f"Nothing answers on port {environ['PORT']}: start `make run` first, and this with the"
+        " same PORT, DB_URL and INSTANCE_DIR.\n"
     )
 
 

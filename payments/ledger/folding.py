@@ -38,6 +38,8 @@ def fold_all(limit: int = 1_000) -> int:
             db.in_unit(partial(fold, row.account_id))
         except Busy:
             log.warning("an account is busy; it is folded later", extra={"id": row.account_id})
+        except Exception:
+            log.exception("an account can't be folded", extra={"id": row.account_id})
         else:
             folded += 1
     return folded

@@ -31,6 +31,8 @@ from payments.webhooks.faults import (
 from payments.webhooks.names import Place
 
 HOSTS_KEPT = 256
+HEARD_BYTES = 512 * 1024
+"""How much an exchange may hear: a head and all that is read of a body, several times over."""
 IDLE_S = 60.0
 """A connection that was not used for so long is closed when it is next looked at."""
 
@@ -49,13 +51,21 @@ class Exchange:
         self.deadline = deadline
         self.heard = False
         self.head_whole = False
-        self._head = b""
+        self._count = 0
+        self._tail = b""
 
     def hear(self, data: bytes) -> None:
-        """Note bytes of the answer, as long as its head is not whole."""
+        """Note bytes of the answer. Raises ConnectFault past what any answer needs: a chunk of
+        size -1 would else be read to the end, into memory.
+        """
         self.heard = True
-        self._head += data
-        self.head_whole = b"\n\r\n" in self._head or b"\n\n" in self._head
+        self._count += len(data)
+        if self._count > HEARD_BYTES:
+            raise ConnectFault("the answer goes on and on")
+        if not self.head_whole:
+            seen = self._tail + data
+            self.head_whole = b"\n\r\n" in seen or b"\n\n" in seen
+            self._tail = seen[-2:]
 
     def late(self) -> TimedOut:
         """What is raised when the time is over."""
@@ -74,7 +84,7 @@ class _Timed(socket.socket):
             count = super().recv_into(buffer, *size)
         except TimeoutError:
             raise self.exchange.late() from None
-        if count and not self.exchange.head_whole:
+        if count:
             self.exchange.hear(bytes(buffer[:count]))
         return count
 

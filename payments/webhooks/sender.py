@@ -191,10 +191,10 @@ def retry_after_s(value: str | None, moment: datetime) -> float | None:
         return min(int(text[:9]), MAX_RETRY_AFTER_S)
     try:
         asked = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+        asked = asked.replace(tzinfo=UTC) if asked.tzinfo is None else asked
+        return min(max((asked - moment).total_seconds(), 0), MAX_RETRY_AFTER_S)
+    except (TypeError, ValueError, OverflowError):
         return None
-    asked = asked.replace(tzinfo=UTC) if asked.tzinfo is None else asked
-    return min(max((asked - moment).total_seconds(), 0), MAX_RETRY_AFTER_S)
 
 
 def _words(fault: Exception) -> str:

@@ -17,8 +17,10 @@ _IS_ASTRAY = Sql(f"SELECT 1 {_STRAYS} LIMIT 1")
 _CANCEL = Sql(
     "UPDATE deliveries SET status = 'canceled', next_attempt_at = NULL, lease_until = NULL,"
     " lease_token = NULL, ended_at = :now, version = version + 1"
-    f" WHERE id IN (SELECT id {_STRAYS})"
+    f" WHERE id IN (SELECT id {_STRAYS} LIMIT :limit)"
 )
+CANCELED_AT_ONCE, CANCELED_IN_ALL = 1_000, 20_000
+"""Strays of one unit, and of one sweep."""
 
 
 def run() -> None:
@@ -26,7 +28,18 @@ def run() -> None:
 
     Safe to run twice, and in two processes at once: sending is by leases.
     """
-    if _IS_ASTRAY.one() is not None:
-        db.in_unit(_CANCEL.run)
     if claims.is_any_ready() and not nudges.nudge():
         drain.run(RUN_S)
+    _cancel_strays()
+
+
+def _cancel_strays() -> None:
+    """After what is due was told of, and in small units: there may be days' worth of them."""
+    if _IS_ASTRAY.one() is None:
+        return
+    done = 0
+    while done < CANCELED_IN_ALL:
+        canceled = db.in_unit(lambda: _CANCEL.run(limit=CANCELED_AT_ONCE))
+        if canceled < CANCELED_AT_ONCE:
+            return
+        done += canceled

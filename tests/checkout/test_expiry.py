@@ -2,9 +2,13 @@
 
 import threading
 
+import pytest
+
 from payments import db
 from payments.checkout import expiry
 from payments.db import Sql
+from payments.errors import Busy
+from payments.ledger import holds
 from tests.checkout import world
 
 LOCK = Sql("SELECT id FROM payments WHERE id = :id FOR UPDATE")
@@ -93,3 +97,41 @@ def test_several_clocks_record_each_payment_once(postgres_app, postgres_shop, po
     for payment_id in over:
         assert world.events(payment_id).count("payment.expired") == 1
     world.sound()
+
+
+def test_holds_are_released_before_pending_payments_are_recorded(shop, payer):
+    due(shop, payer, 3, 2)
+    assert expiry.expire_due(2) == 2
+    assert world.purse(payer) == (100_00, 0)
+
+
+def test_a_hold_that_can_not_be_released_keeps_no_other_back(shop, payer, monkeypatch, caplog):
+    first, second, third = due(shop, payer, 1, 2)
+    stuck = world.raw(second).hold_id
+    release = holds.release
+
+    def failing(hold_id, **how):
+        if hold_id == stuck:
+            raise ZeroDivisionError
+        release(hold_id, **how)
+
+    monkeypatch.setattr(holds, "release", failing)
+    assert expiry.expire_due(10) == 2
+    assert [world.raw(one).status for one in (first, second, third)] == [
+        "expired",
+        "authorized",
+        "expired",
+    ]
+    assert "can't be released" in caplog.text
+    monkeypatch.setattr(expiry, "_expire_authorized", lambda *_: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        expiry.expire_due(10)
+
+
+def test_a_database_that_does_not_answer_ends_the_run(shop, payer, monkeypatch):
+    def busy(*_):
+        raise Busy
+
+    monkeypatch.setattr(expiry, "_expire_authorized", busy)
+    with pytest.raises(Busy):
+        expiry.expire_due(10)

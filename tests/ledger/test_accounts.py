@@ -146,6 +146,26 @@ def test_a_hot_account_collects_until_it_is_told_not_to(database_kind: str) -> N
     world.sound()
 
 
+def test_an_account_that_can_not_be_folded_keeps_no_other_back(
+    database_kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if database_kind == "sqlite":
+        return
+    shops = [world.shop(f"mer_{n}", 10 + n, hot=True) for n in range(3)]
+    fold = folding.fold
+
+    def failing(account_id: str) -> None:
+        if account_id == shops[0]:
+            raise ZeroDivisionError
+        fold(account_id)
+
+    monkeypatch.setattr(folding, "fold", failing)
+    assert folding.fold_all() == 3  # the account that all came from, and two shops
+    assert [world.beside(each) for each in shops] == [[10], [], []]
+    assert "can't be folded" in caplog.text
+    world.sound()
+
+
 def test_folding_takes_those_that_wait_longest_first(database_kind: str) -> None:
     shops = [world.shop(f"mer_{n}", 10 + n, hot=True) for n in range(3)]
     if database_kind == "sqlite":

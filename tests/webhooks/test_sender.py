@@ -273,6 +273,8 @@ MOMENT = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
         ("Sun, 01 Mar 2026 08:00:00 GMT", 0),
         ("Sun, 01 Mar 2099 08:00:00 GMT", 86_400),
         ("Sun, 99 Mar 2026 09:02:00 GMT", None),
+        ("Sun, 01 Mar 99999999999 09:02:00 GMT", None),
+        ("Sun, 01 Mar 2026 09:02:00 +99999999999999", None),
     ],
 )
 def test_retry_after(value, seconds):
@@ -282,3 +284,18 @@ def test_retry_after(value, seconds):
 def test_what_the_receiver_asks_for_comes_with_the_answer(sender, receiver):
     receiver.script("/hook", receivers.answer(429, retry_after=7))
     assert sender.send(parcel(receiver.url())).retry_after_s == 7
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X-Field: 1\r\n" * 40,
+    ],
+)
+def test_an_answer_that_goes_on_and_on_is_given_up(sender, receiver, start, monkeypatch):
+    """A chunk of size -1 would be read to the end, all of it into memory."""
+    monkeypatch.setattr(connections, "HEARD_BYTES", 100_000)
+    receiver.script("/hook", receivers.babble(start + b"x" * 1_000_000))
+    answer = sender.send(parcel(receiver.url()))
+    assert (answer.outcome, answer.http_status) == ("connect", None)

@@ -2,9 +2,10 @@
 
 import threading
 
+from payments import db
 from payments.events import nudges
 from payments.webhooks import drain as drains
-from payments.webhooks import sweep
+from payments.webhooks import endpoints, sweep
 from tests.redis_server import Redis
 from tests.webhooks import world
 from tests.webhooks.conftest import FAST
@@ -100,3 +101,19 @@ def test_two_sweeps_at_once_send_each_delivery_once(make_app, receiver):
         assert {d.status for d in world.deliveries()} == {"delivered"}
         assert len(receiver.received()) == 20
         drains.finish()
+
+
+def test_a_long_backlog_of_a_disabled_endpoint_is_canceled_in_small_units(fast_app, monkeypatch):
+    monkeypatch.setattr(endpoints, "CANCELED_AT_ONCE", 2)
+    monkeypatch.setattr(sweep, "CANCELED_AT_ONCE", 2)
+    shop = world.merchant()
+    endpoint = world.endpoint(shop)
+    world.happen(shop, 7)
+    db.in_unit(lambda: endpoints.disable(endpoint, "operator"))
+    # Two of the seven, and the one that tells of it.
+    assert [one.status for one in world.deliveries()].count("canceled") == 3
+    monkeypatch.setattr(sweep, "CANCELED_IN_ALL", 4)
+    sweep.run()
+    assert [one.status for one in world.deliveries()].count("canceled") == 7
+    sweep.run()
+    assert {one.status for one in world.deliveries()} == {"canceled"}

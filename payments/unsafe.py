@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
@@ -98,6 +99,12 @@ def _unsafe_secrets(settings: "Settings", root: Path) -> Iterator[tuple[str, str
                 yield name, f"{which}is the same secret as in {owner[secret]}"
 
 
+def _is_private_way(url: str) -> bool:
+    """Whether what is sent there can't be read on the way: by TLS, or within this machine."""
+    parts = urlsplit(url)
+    return not url or parts.scheme == "https" or parts.hostname in {"127.0.0.1", "::1", "localhost"}
+
+
 def _unsafe_surroundings(settings: "Settings", given: frozenset[str]) -> Iterator[tuple[str, str]]:
     if settings.on_sqlite:
         yield "DB_URL", "is missing or SQLite: production needs Postgres 15 or newer"
@@ -105,6 +112,8 @@ def _unsafe_surroundings(settings: "Settings", given: frozenset[str]) -> Iterato
         yield "REDIS_URL", "is missing: without Redis each process counts rate limits for itself"
     if settings.sms_backend == "console":
         yield "SMS_BACKEND", "is console, which writes one-time codes to the log: use http"
+    elif not _is_private_way(settings.sms_http_url or ""):
+        yield "SMS_HTTP_URL", "is not https://: phones and codes would travel in clear"
     if "TRUSTED_PROXIES" not in given:
         yield (
             "TRUSTED_PROXIES",

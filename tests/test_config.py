@@ -171,6 +171,7 @@ def test_safe_production_values_are_taken(tmp_path):
         ("SMS_BACKEND", "console"),
         ("SMS_BACKEND", ""),
         ("SMS_HTTP_URL", ""),
+        ("SMS_HTTP_URL", "http://sms.example/send"),
         ("TRUSTED_PROXIES", ""),
         ("WEBHOOK_ALLOW_PRIVATE_TARGETS", "true"),
         ("PUBLIC_URL", ""),

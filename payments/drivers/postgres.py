@@ -53,6 +53,7 @@ class PostgresDriver:
             pool_reset_on_return=None,  # db ends every transaction itself
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,
+                "client_encoding": "utf8",  # literals are quoted as such
                 "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"
                 f" -c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC"
                 f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MS}",

@@ -6,6 +6,7 @@ time that both work. Who made and who ended a key stands in the audit trail.
 
 import hmac
 import logging
+import re
 import secrets
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,6 +29,7 @@ from payments.origin import Merchant
 log = logging.getLogger(__name__)
 
 PREFIX = "sk_"
+_SHAPE = re.compile(r"sk_[A-Za-z0-9_-]{43}", re.ASCII)
 NOTE_EVERY = timedelta(minutes=1)
 """How exact `last_used_at` is; more would be a write for each read."""
 
@@ -117,6 +119,8 @@ def authenticate(secret: str) -> Merchant:
 
     Outside any unit: noting is a unit of its own. Raises Unauthenticated, KeyRevoked, TokenExpired.
     """
+    if not _SHAPE.fullmatch(secret):  # no question to the database for what was never a key
+        raise Unauthenticated("The API key is not one that this service gave.")
     digest = sealing.digest(secret)
     present = clock.now()
     row = _BY_HASH.one(secret_hash=digest, present=present, stale=present - NOTE_EVERY)

@@ -59,7 +59,8 @@ _ENABLE = Sql(
 )
 _DISABLE = Sql(
     "UPDATE webhook_endpoints SET status = 'disabled', disabled_reason = :reason,"
-    f" version = version + 1 WHERE id = :id AND status = 'enabled' RETURNING {_FIELDS}"
+    " version = version + 1 WHERE id = :id AND status = 'enabled'"
+    f" AND (CAST(:url AS text) IS NULL OR url = :url) RETURNING {_FIELDS}"
 )
 _DELETE = Sql(
     "UPDATE webhook_endpoints SET status = 'deleted', version = version + 1"
@@ -169,13 +170,13 @@ def ping(merchant_id: str, endpoint_id: str) -> str:
     )
 
 
-def disable(endpoint_id: str, reason: str) -> Row | None:
+def disable(endpoint_id: str, reason: str, url: str | None = None) -> Row | None:
     """Stop sending; what is pending is canceled, and an event says so. In the open unit of work.
 
     reason: `gone` (it answered 410), `failing` (for five days), `merchant`, `operator`. None when
-    it was not enabled.
+    it was not enabled, or has another URL by now than the given one.
     """
-    row = _DISABLE.one(id=endpoint_id, reason=reason)
+    row = _DISABLE.one(id=endpoint_id, reason=reason, url=url)
     if row is None:
         return None
     _CANCEL.run(id=endpoint_id, limit=CANCELED_AT_ONCE)

@@ -79,8 +79,9 @@ def record(results: Sequence[Result]) -> None:
     if db.unit().store.is_sqlite:
         _WRITE_ATTEMPT.many(rows)
     for endpoint_id, found in sorted(by_endpoint.items()):
-        if any(result.answer.http_status == GONE for result in found):
-            endpoints.disable(endpoint_id, "gone")
+        gone = [one.claim.parcel.url for one in found if one.answer.http_status == GONE]
+        if gone:
+            endpoints.disable(endpoint_id, "gone", url=gone[-1])
         elif endpoint_id in health and breaker.has_failed_for_good(health[endpoint_id], moment):
             endpoints.disable(endpoint_id, "failing")
 

@@ -115,6 +115,18 @@ def test_410_disables_the_endpoint_and_says_so(drain, receiver):
     assert by_status == {(gone, "failed"), (gone, "canceled"), (other, "delivered")}
 
 
+def test_a_410_of_the_url_before_leaves_the_endpoint_as_it_is(fast_app, drain, receiver):
+    shop = world.merchant()
+    endpoint = world.endpoint(shop, receiver.url("/gone"))
+    receiver.script("/gone", receivers.answer(410, after_s=0.4))
+    world.happen(shop)
+    with running(fast_app, drain):
+        receiver.wait_for(1)
+        db.in_unit(lambda: endpoints.change(shop, endpoint, {"url": receiver.url("/new")}))
+    (row,) = world.endpoints()
+    assert (row.status, row.disabled_reason) == ("enabled", None)
+
+
 def test_what_was_canceled_comes_by_resend_once_the_endpoint_is_enabled(drain, receiver):
     shop = world.merchant()
     endpoint = world.endpoint(shop, receiver.url(), status="disabled")

@@ -89,6 +89,7 @@ class Unit:
         self._pooled: Any = None
         self._now: datetime | None = None
         self._later: list[Later] = []
+        self._broken = False
 
     @property
     def now(self) -> datetime:
@@ -132,7 +133,11 @@ class Unit:
         self.effects.append(effect)
 
     def commit(self) -> None:
-        """Make it true. Raises Busy for a unit past its time."""
+        """Make it true. Raises Busy for a unit past its time, RuntimeError where what waited for
+        the commit had failed before and somebody made nothing of it.
+        """
+        if self._broken:
+            raise RuntimeError("a statement of this unit failed: a part of it can't be committed")
         if self._now is None and not self._later:
             return
         if self._now is None:
@@ -157,16 +162,24 @@ class Unit:
             self._pooled.invalidate()
 
     def close(self) -> None:
-        """Give the connection back."""
-        if self._pooled is not None:
-            self._pooled.close()
+        """Give the connection back; one on which a transaction is still open is dropped, since the
+        next unit would commit it.
+        """
+        if self._pooled is None:
+            return
+        if self._pooled.is_valid and not self.store.driver.is_idle(self._pooled.driver_connection):
+            log.error("a transaction was left open; its connection is dropped")
+            self._pooled.invalidate()
+        self._pooled.close()
 
     def _flush(self, *, commit: bool) -> None:
         waiting, self._later = self._later, []
+        self._broken = True  # until it has gone well: what fails here is no longer in the queue
         with self._faults():
             answers = self.store.driver.batch(
                 self._pooled.driver_connection, [one.statement for one in waiting], commit=commit
             )
+        self._broken = False
         for one, rows in zip(waiting, answers, strict=True):
             if one.then is not None:
                 one.then(rows)

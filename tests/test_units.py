@@ -147,3 +147,33 @@ def test_a_dead_connection_is_replaced_at_the_begin_and_reported_later(
         cut()
         unit.at_commit(NONCE.given(nonce="c", at=AT))
     assert nonces() == ["a"]
+
+
+def test_a_unit_whose_waiting_statements_failed_commits_nothing() -> None:
+    """Even where somebody makes nothing of it: what had waited would be missing."""
+    with pytest.raises(RuntimeError, match="can't be committed"), db.unit_of_work() as unit:
+        NONCE.one(nonce="a", at=AT)
+        unit.at_commit(NONCE.given(nonce="b", at=AT))
+        unit.at_commit(NONCE.given(nonce="a", at=AT))
+        with pytest.raises(Duplicate):
+            nonces()
+    assert nonces() == []
+
+
+def test_a_transaction_left_open_does_not_go_back_to_the_pool(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver = db.current_store().driver
+
+    def interrupted(connection: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(driver, "rollback", interrupted)
+        with pytest.raises(KeyboardInterrupt), db.unit_of_work():
+            NONCE.one(nonce="a", at=AT)
+            raise ZeroDivisionError
+    assert "left open" in caplog.text
+    with db.unit_of_work():
+        NONCE.one(nonce="b", at=AT)
+    assert nonces() == ["b"]

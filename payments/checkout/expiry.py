@@ -12,6 +12,7 @@ from payments import db
 from payments.checkout import payments
 from payments.checkout.lookup import RECORDED
 from payments.db import Sql
+from payments.drivers import LockTimeout
 from payments.errors import Busy
 from payments.ledger import holds
 
@@ -59,13 +60,21 @@ def expire_due(limit: int) -> int:
 
 
 def _release_due(limit: int) -> int:
-    """One that can't be released is passed over, so that it keeps no other back."""
+    """One that can't be released, or whose wallet another holds locked, is passed over, so that it
+    keeps no other back.
+    """
     done = 0
     passed: list[str] = []
     while done + len(passed) < limit:
         trying: list[str] = []
         try:
             found = db.in_unit(partial(_expire_authorized, passed, trying))
+        except LockTimeout:
+            if not trying:
+                raise
+            log.warning("a hold's wallet is busy", extra={"payment_id": trying[-1]})
+            passed.append(trying[-1])
+            continue
         except Busy:
             raise
         except Exception:

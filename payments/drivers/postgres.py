@@ -54,6 +54,11 @@ class PostgresDriver:
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "client_encoding": "utf8",  # literals are quoted as such
+                # A server that is gone without a word is noticed within about 12 s, at any moment.
+                "keepalives_idle": 5,
+                "keepalives_interval": 2,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 12_000,
                 "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"
                 f" -c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC"
                 f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_MS}",
@@ -136,6 +141,10 @@ class PostgresDriver:
             raise psycopg.OperationalError("the connection is closed")
         if connection.pgconn.transaction_status != TransactionStatus.IDLE:
             connection.cursor().execute("ROLLBACK")
+
+    def is_idle(self, connection: Any) -> bool:
+        """Whether no transaction is open on it. Asks nobody."""
+        return bool(connection.pgconn.transaction_status == TransactionStatus.IDLE)
 
     def now(self, checkout: Callable[[], Any]) -> datetime:
         """The server's clock."""

@@ -138,6 +138,10 @@ class SqliteDriver:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
 
+    def is_idle(self, connection: Any) -> bool:
+        """Whether no transaction is open on it."""
+        return not connection.in_transaction
+
     def now(self, checkout: Callable[[], Any]) -> datetime:
         """The file's machine is this one."""
         return clock.now()

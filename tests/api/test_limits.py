@@ -4,6 +4,8 @@ import logging
 import time
 
 import pytest
+from redis.commands.core import Script
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.api import echo
 from tests.api.conftest import ADMIN
@@ -179,6 +181,21 @@ def test_without_redis_the_limit_holds_in_memory_and_says_so(make_app, redis_ser
         assert time.monotonic() < deadline, "Redis is back and nobody noticed"
         time.sleep(0.2)
     assert client.get("/health").json["status"] == "ok"
+
+
+def test_a_redis_that_fails_is_asked_once(make_app, redis_server, monkeypatch):
+    """The next ask comes later, and rarely: each may cost its whole time limit."""
+    client = make_app(REDIS_URL=redis_server.url()).test_client()
+    client.get("/docs")
+    asked = []
+
+    def away(self, keys, args):
+        asked.append(keys)
+        raise RedisConnectionError
+
+    monkeypatch.setattr(Script, "__call__", away)
+    assert statuses(client, "/docs", 1) == [200]
+    assert len(asked) == 1
 
 
 def test_a_redis_that_hangs_costs_one_request_a_moment(make_app, redis_server):

@@ -90,6 +90,15 @@ def test_an_expired_token_says_so(secrets):
         verify(forge(exp=int(time.time()) - 1))
 
 
+def test_a_token_that_was_verified_before_expires_all_the_same(secrets, monkeypatch):
+    token = forge(exp=int(time.time()) + 60)
+    assert verify(token)[0] == SOMEBODY
+    later = time.time() + 60
+    monkeypatch.setattr(tokens.time, "time", lambda: later)
+    with pytest.raises(TokenExpired):
+        verify(token)
+
+
 def unsigned(alg: str) -> str:
     parts = ({"alg": alg, "typ": "JWT", "kid": tokens.key_id(OLD)},
              json.loads(base64.urlsafe_b64decode(forge().split(".")[1] + "==")))  # fmt: skip

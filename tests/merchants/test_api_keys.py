@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from payments import clock, db
 from payments.customers import sessions
 from payments.db import Sql
-from payments.errors import NotFound
+from payments.errors import NotFound, Unauthenticated
 from payments.merchants import api_keys
 from tests.checkout import world
 from tests.merchants.callers import (
@@ -240,6 +240,13 @@ def test_a_key_with_a_letter_more_is_unknown(client, shop):
     _row, secret = key_row(shop)
     for near in (secret + "x", secret[:-1], secret.swapcase(), secret + "="):
         assert refused(probe(client, near)) == (401, "unauthenticated")
+
+
+def test_what_has_not_the_shape_of_a_key_costs_the_database_nothing(app, monkeypatch):
+    monkeypatch.setattr(api_keys, "_BY_HASH", None)
+    for none in ("sk_", "sk_" + "x" * 42, "sk_" + "x" * 44, "sk_" + "é" * 43):
+        with app.app_context(), pytest.raises(Unauthenticated):
+            api_keys.authenticate(none)
 
 
 def test_a_revoked_keys_replay_is_refused_and_the_next_keys_is_the_same_intent(client, owner, shop):

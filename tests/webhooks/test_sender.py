@@ -299,3 +299,4 @@ def test_an_answer_that_goes_on_and_on_is_given_up(sender, receiver, start, monk
     receiver.script("/hook", receivers.babble(start + b"x" * 1_000_000))
     answer = sender.send(parcel(receiver.url()))
     assert (answer.outcome, answer.http_status) == ("connect", None)
+    assert answer.detail == "the answer goes on and on"

@@ -246,3 +246,5 @@ def test_a_hanging_gateway_does_not_pile_up_threads(by_gateway, receiver, errors
     person.phone = "+4915155555555"
     person.asks()
     receiver.wait_for(3)
+    # A thread that outlives this test would give its place back to another semaphore.
+    wait_until(lambda: not _sending(), "the last message's thread to end")

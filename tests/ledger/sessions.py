@@ -3,7 +3,7 @@
 So an interleaving is written down and happens the same way each time, instead of being hoped for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
@@ -60,6 +60,10 @@ class Session:
         step, self._step = self._step, None
         return step.result(ANSWER_WITHIN_S)
 
+    def has_ended(self) -> bool:
+        """Whether the step that had to wait is through."""
+        return self._step is not None and self._step.done()
+
     def commits(self) -> None:
         """Commit the unit."""
         self.does(self._stack.close)
@@ -72,6 +76,16 @@ class Session:
         """Roll back what is left open, and end the thread."""
         self.rolls_back()
         self._thread.shutdown()
+
+
+def in_turn(*sessions: Session) -> Iterator[Session]:
+    """Each once its step is through, in whatever order that comes to pass."""
+    left = list(sessions)
+    while left:
+        wait_until(lambda: any(one.has_ended() for one in left), "a step to end", ANSWER_WITHIN_S)
+        through = next(one for one in left if one.has_ended())
+        left.remove(through)
+        yield through
 
 
 Open = Callable[[], Session]

@@ -12,7 +12,7 @@ from payments.errors import (
 )
 from payments.ledger import accounts, folding, holds, posting
 from tests.ledger import world
-from tests.ledger.sessions import Open
+from tests.ledger.sessions import Open, in_turn
 
 pytestmark = pytest.mark.usefixtures("postgres_app")
 
@@ -31,10 +31,10 @@ def test_opposite_transfers_wait_in_line_and_not_for_each_other(session: Open) -
     )  # in the order of its lines it would wait for `two` first
     there.starts(post({one: -30, two: 30}))
     holder.commits()
-    back.ends()
-    back.commits()
-    there.ends()
-    there.commits()
+    # Who of the two comes first is the database's affair; that one can end, and then the other.
+    for waiting in in_turn(back, there):
+        waiting.ends()
+        waiting.commits()
     assert (world.balance(one), world.balance(two)) == (81, 119)
     world.sound()
 

@@ -44,7 +44,7 @@ _host = "0.0.0.0" if _settings.is_production else "127.0.0.1"  # noqa: S104
 bind = f"{_host}:{_settings.port}"
 workers = _settings.web_concurrency
 # Threads wait for the database most of the time. The pool must hold as many connections.
-worker_class = "gthread"
+worker_class = "payments.server.worker.PatientWorker"
 threads = 4
 # Loaded once, then forked: a fault in the settings ends the start instead of looping in workers.
 preload_app = True

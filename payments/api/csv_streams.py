@@ -6,20 +6,27 @@ Injection"); numbers stay as they are.
 
 import csv
 import io
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import copy_context
 
 from flask import Response
 
 from payments import db
 from payments.api import requests
+from payments.errors import Busy
 
 MEDIA_TYPE = "text/csv"
 ROWS_AT_ONCE = 200
+AT_ONCE = 2
+"""How many of a process's threads may be sending tables: the others are there for what is short."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 Cell = str | int | None
+
+_free = threading.BoundedSemaphore(AT_ONCE)
 
 
 def wanted() -> bool:
@@ -36,7 +43,8 @@ def answer(
     """The rows as an attachment of that name, under a head of column names.
 
     rows: called once, inside `db.snapshot()`. What it raises before its first row is a problem
-    like any other; later the answer breaks off, since its status is sent by then.
+    like any other; later the answer breaks off, since its status is sent by then. Raises Busy while
+    this process sends as many as it may.
     """
     body = _Steps(_parts(columns, rows))
     response = Response(body, mimetype=MEDIA_TYPE)
@@ -61,13 +69,24 @@ def _parts(
     columns: Sequence[str], rows: Callable[[], Iterable[Sequence[Cell]]]
 ) -> Generator[bytes]:
     part = [line(columns)]
-    with db.snapshot():
-        for row in rows():
-            part.append(line(row))
-            if len(part) >= ROWS_AT_ONCE:
-                yield "".join(part).encode()
-                part = []
-    yield "".join(part).encode()  # the connection is back already, however slow the client
+    with _one_of_few():
+        with db.snapshot():
+            for row in rows():
+                part.append(line(row))
+                if len(part) >= ROWS_AT_ONCE:
+                    yield "".join(part).encode()
+                    part = []
+        yield "".join(part).encode()  # the connection is back already, however slow the client
+
+
+@contextmanager
+def _one_of_few() -> Iterator[None]:
+    if not _free.acquire(blocking=False):
+        raise Busy("As many tables as are sent at a time are being sent. Ask again.")
+    try:
+        yield
+    finally:
+        _free.release()
 
 
 class _Steps:

@@ -162,3 +162,17 @@ def test_a_cell_is_never_a_formula(lead):
     text = csv_streams.line([f"{lead}cmd|' /C calc'!A0", -5, None, "plain"])
     (row,) = csv.reader(io.StringIO(text, newline=""))
     assert row == [f"'{lead}cmd|' /C calc'!A0", "-5", "", "plain"]
+
+
+def test_few_tables_are_sent_at_a_time(customer, busy):
+    """A thread sends each, however slowly it is read; the others are there for what is short."""
+    path = f"/v1/wallets/{busy}/statement"
+    open_ = [customer.calls("GET", path, Accept="text/csv") for _ in range(csv_streams.AT_ONCE)]
+    refused = customer.calls("GET", path, Accept="text/csv")
+    assert (refused.status_code, refused.json["code"]) == (503, "busy")
+    assert refused.headers["Retry-After"] == "1"
+    assert customer.calls("GET", path).status_code == 200
+    open_.pop().close()
+    assert customer.calls("GET", path, Accept="text/csv").status_code == 200
+    for answer in open_:
+        answer.close()

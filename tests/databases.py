@@ -12,6 +12,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from flask import Flask, current_app
+from limits.storage import RedisStorage
 
 from payments.app import create_app
 from payments.config import Settings, load_settings
@@ -61,6 +62,10 @@ def app_for(settings: Settings) -> Iterator[Flask]:
         yield app
     finally:
         app.extensions["payments"].dispose()
+        # An app is a knot of references: the collector may meet its sockets before their owner.
+        counters = app.extensions["payments_limiter"].storage
+        if isinstance(counters, RedisStorage):
+            counters.storage.connection_pool.disconnect()
 
 
 @contextmanager

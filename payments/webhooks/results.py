@@ -1,8 +1,9 @@
 """Writing down how attempts ended, many at a time.
 
-An attempt is recorded always. It changes its delivery only while the lease it was made under is
-still the delivery's, so that a worker that comes back late undoes nothing. Locks are taken in one
-order everywhere: endpoints by id, then deliveries.
+An attempt is recorded always. It counts only while the lease it was made under is still the
+delivery's: else it changes neither the delivery nor what is known of its endpoint, so that a worker
+that comes back late undoes nothing. Locks are taken in one order everywhere: endpoints by id, then
+deliveries by id.
 """
 
 import json
@@ -42,6 +43,13 @@ _HEALTH = Sql(
     sqlite="SELECT id, failures, failing_since_at, closed_until, succeeded_at"
     " FROM webhook_endpoints WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id",
 )
+_STANDING = Sql(
+    "SELECT id, lease_token FROM deliveries WHERE status = 'pending'"
+    " AND id IN (SELECT json_array_elements_text(CAST(:ids AS json)))"
+    " ORDER BY id FOR NO KEY UPDATE",
+    sqlite="SELECT id, lease_token FROM deliveries WHERE status = 'pending'"
+    " AND id IN (SELECT value FROM json_each(:ids))",
+)
 _NOTE = Sql(
     "UPDATE webhook_endpoints SET failures = :failures, failing_since_at = :since,"
     " closed_until = :closed, succeeded_at = :succeeded WHERE id = :id"
@@ -69,16 +77,15 @@ def record(results: Sequence[Result]) -> None:
     if not results:
         return
     moment = db.unit().now
-    by_endpoint: dict[str, list[Result]] = defaultdict(list)
-    for result in results:
-        by_endpoint[result.claim.endpoint_id].append(result)
-    health = _note_health(by_endpoint, moment)
+    known = _known_of_the_news(results, moment)
+    counting = _counting(results) if known else {}
+    health = _note_health(known, counting, moment)
     ordered = sorted(results, key=lambda result: result.claim.parcel.delivery_id)
     rows = [_attempt(result) | _settled(result, moment) for result in ordered]
     _WRITE.many(rows)
     if db.unit().store.is_sqlite:
         _WRITE_ATTEMPT.many(rows)
-    for endpoint_id, found in sorted(by_endpoint.items()):
+    for endpoint_id, found in sorted(counting.items()):
         gone = [one.claim.parcel.url for one in found if one.answer.http_status == GONE]
         if gone:
             endpoints.disable(endpoint_id, "gone", url=gone[-1])
@@ -86,25 +93,45 @@ def record(results: Sequence[Result]) -> None:
             endpoints.disable(endpoint_id, "failing")
 
 
-def _note_health(
-    by_endpoint: Mapping[str, Sequence[Result]], moment: datetime
-) -> dict[str, Health]:
-    """Read and write the health of those endpoints whose results are news; theirs, as written."""
-    came = {id: [result.success for result in found] for id, found in by_endpoint.items()}
+def _known_of_the_news(results: Sequence[Result], moment: datetime) -> dict[str, Health]:
+    """What is known of those endpoints whose results are news, their rows locked."""
     news = [
         id
-        for id, found in by_endpoint.items()
-        if breaker.is_news(found[-1].claim.health, came[id], moment)
+        for id, found in _by_endpoint(results).items()
+        if breaker.is_news(found[-1].claim.health, [one.success for one in found], moment)
     ]
     if not news:
         return {}
-    health = {
-        row.id: breaker.after(
-            Health(row.failures, row.failing_since_at, row.closed_until, row.succeeded_at),
-            came[row.id],
-            moment,
-        )
+    return {
+        row.id: Health(row.failures, row.failing_since_at, row.closed_until, row.succeeded_at)
         for row in _HEALTH.all(ids=json.dumps(news))
+    }
+
+
+def _counting(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """By endpoint the results whose lease is still the delivery's; it stays so in this unit."""
+    asked = json.dumps([result.claim.parcel.delivery_id for result in results])
+    standing = {(row.id, row.lease_token) for row in _STANDING.all(ids=asked)}
+    return _by_endpoint(
+        [one for one in results if (one.claim.parcel.delivery_id, one.claim.token) in standing]
+    )
+
+
+def _by_endpoint(results: Sequence[Result]) -> dict[str, list[Result]]:
+    found: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        found[result.claim.endpoint_id].append(result)
+    return found
+
+
+def _note_health(
+    known: Mapping[str, Health], counting: Mapping[str, Sequence[Result]], moment: datetime
+) -> dict[str, Health]:
+    """Write the health of the endpoints that are known, after the results that count; give it."""
+    health = {
+        id: breaker.after(before, [one.success for one in counting[id]], moment)
+        for id, before in known.items()
+        if id in counting
     }
     _NOTE.many(
         [

@@ -68,7 +68,7 @@ class Delivery(db.Model):
     """One event owed to one endpoint; keeps its id over retries, resends and requeues.
 
     status: `pending`, `delivered`, `failed`, `canceled`. attempts counts all ever made (X-Attempt
-    is the next number); tries counts those of the present schedule.
+    is the next number); tries counts those of the present schedule that failed.
     """
 
     __tablename__ = "deliveries"
@@ -118,7 +118,7 @@ class Attempt(db.Model):
     id: Mapped[str] = mapped_column(primary_key=True)  # att_...
     delivery_id: Mapped[str] = mapped_column(ForeignKey("deliveries.id"))
     number: Mapped[int]  # X-Attempt, from 1
-    outcome: Mapped[str]  # success, http_3xx, ..., timeout, dns, tls, connect, blocked
+    outcome: Mapped[str]  # one of webhooks.faults.OUTCOMES
     http_status: Mapped[int | None]
     latency_ms: Mapped[int]
     response: Mapped[str | None] = mapped_column(

@@ -16,7 +16,7 @@ from cryptography.fernet import InvalidToken
 
 from payments import config, db, ids, sealing
 from payments.db import Row, Sql
-from payments.webhooks import breaker, signing
+from payments.webhooks import breaker, losses, signing
 from payments.webhooks.breaker import Health
 from payments.webhooks.sender import Parcel
 
@@ -27,6 +27,7 @@ LEASE_MARGIN_S = 30.0
 
 _IS_FREE = "(d.lease_until IS NULL OR d.lease_until <= :now)"
 _IS_DUE = f"d.status = 'pending' AND d.next_attempt_at <= :now AND {_IS_FREE}"
+_IS_TO_TAKE = "d.status = 'pending' AND d.next_attempt_at <= :now AND d.lease_until IS NULL"
 _MAY_BE_SENT_TO = "e.status = 'enabled' AND (e.closed_until IS NULL OR e.closed_until <= :now)"
 _CAP = (
     "(CASE WHEN e.failures > 0 OR e.succeeded_at IS NULL OR e.succeeded_at < :proven"
@@ -51,7 +52,9 @@ WITH RECURSIVE waiting (endpoint_id) AS (
 """
 _READY = f"""{_WAITING}
 SELECT e.id, e.url, e.secret_sealed, e.old_secret_sealed, e.old_secret_until, e.failures,
-    e.failing_since_at, e.closed_until, e.succeeded_at
+    e.failing_since_at, e.closed_until, e.succeeded_at,
+    EXISTS (SELECT 1 FROM deliveries l WHERE l.endpoint_id = e.id AND l.status = 'pending'
+        AND l.lease_until <= :now) AS has_lost
 FROM waiting w JOIN webhook_endpoints e ON e.id = w.endpoint_id
 WHERE {_MAY_BE_SENT_TO} AND {_IN_FLIGHT} < {_CAP}
     AND EXISTS (SELECT 1 FROM deliveries d WHERE d.endpoint_id = e.id AND {_IS_DUE})
@@ -63,7 +66,7 @@ _LOCK = Sql(_READY + " FOR NO KEY UPDATE OF e SKIP LOCKED")
 
 _LEASE = """
 UPDATE deliveries SET lease_until = :until, lease_token = :token, attempts = attempts + 1
-WHERE status = 'pending' AND (lease_until IS NULL OR lease_until <= :now) AND id IN (
+WHERE status = 'pending' AND lease_until IS NULL AND id IN (
     SELECT id FROM ({chosen}) AS chosen ORDER BY turn, next_attempt_at LIMIT :room)
 RETURNING id, event_id, endpoint_id, attempts, tries,
     (SELECT events.body FROM events WHERE events.id = event_id) AS body
@@ -74,7 +77,7 @@ _TAKE = Sql(
         chosen=f"""
         SELECT d.id, d.next_attempt_at, {_TURN} FROM webhook_endpoints e CROSS JOIN LATERAL (
             SELECT d.id, d.endpoint_id, d.next_attempt_at FROM deliveries d
-            WHERE d.endpoint_id = e.id AND {_IS_DUE} ORDER BY d.next_attempt_at, d.id
+            WHERE d.endpoint_id = e.id AND {_IS_TO_TAKE} ORDER BY d.next_attempt_at, d.id
             LIMIT greatest({_CAP} - {_IN_FLIGHT}, 0)
         ) AS d
         WHERE e.id IN (SELECT json_array_elements_text(CAST(:endpoints AS json)))"""
@@ -87,7 +90,7 @@ _TAKE = Sql(
         ) AS free JOIN (
             SELECT d.id, d.endpoint_id, d.next_attempt_at, {_TURN} FROM json_each(:endpoints) AS e
             JOIN deliveries d ON d.id IN (SELECT d.id FROM deliveries d
-                WHERE d.endpoint_id = e.value AND {_IS_DUE}
+                WHERE d.endpoint_id = e.value AND {_IS_TO_TAKE}
                 ORDER BY d.next_attempt_at, d.id LIMIT {breaker.CAP})
         ) AS due ON due.endpoint_id = free.id AND due.turn <= free.room"""
     ),
@@ -153,6 +156,8 @@ def take(room: int, after: str = "") -> tuple[list[Claim], str]:
     place = max(ready) if len(ready) == room else ""
     if not ready:
         return [], place
+    if any(row.has_lost for row in ready.values()):
+        losses.settle(ready)
     token = ids.new("lease")
     lease_s = config.current().webhook_timeout_secs + LEASE_MARGIN_S
     taken = _TAKE.all(

@@ -9,6 +9,7 @@ from payments.clock import to_rfc3339
 from payments.db import Row, Sql, after_commit
 from payments.errors import InvalidState, NotFound
 from payments.events import nudges
+from payments.webhooks.attempts import LOST
 
 STATUSES = ("pending", "delivered", "failed", "canceled")
 
@@ -30,9 +31,11 @@ _ATTEMPTS = (
 )
 _FIRST_ATTEMPTS = Sql(_ATTEMPTS.format(before=""))
 _NEXT_ATTEMPTS = Sql(_ATTEMPTS.format(before="AND id < :before_id"))
+# What was lost before is no loss of the new schedule, whose first is taken over at once.
 _REVIVE = Sql(
     "UPDATE deliveries SET status = 'pending', tries = 0, next_attempt_at = :now,"
-    " lease_until = NULL, lease_token = NULL, ended_at = NULL, version = version + 1"
+    f" last_outcome = NULLIF(last_outcome, '{LOST}'), lease_until = NULL, lease_token = NULL,"
+    " ended_at = NULL, version = version + 1"
     " WHERE id = :id AND merchant_id = :merchant_id AND status <> 'pending'"
 )
 # Locked as an event's deliveries lock it: a disable waits for this, or this sees it.

@@ -12,6 +12,7 @@ OUTCOMES = (
     "tls",
     "connect",
     "blocked",
+    "lost",
 )
 
 

@@ -13,20 +13,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from payments import db, ids
+from payments import db
 from payments.db import Sql
-from payments.webhooks import breaker, endpoints, schedule
+from payments.webhooks import attempts, breaker, endpoints, schedule
 from payments.webhooks.breaker import Health
 from payments.webhooks.claims import Claim
 from payments.webhooks.sender import Answer
 
 GONE = 410
 
-_ATTEMPT = (
-    "INSERT INTO attempts (id, delivery_id, number, outcome, http_status, latency_ms, response,"
-    " detail, created_at) VALUES (:id, :delivery_id, :number, :outcome, :http_status, :latency_ms,"
-    " :response, :detail, :sent_at)"
-)
 _SETTLE = (
     "UPDATE deliveries SET status = :status, tries = tries + 1, next_attempt_at = :next_at,"
     " lease_until = NULL, lease_token = NULL, last_outcome = :outcome, ended_at = :ended_at,"
@@ -34,8 +29,8 @@ _SETTLE = (
     " WHERE id = :delivery_id AND lease_token = :token AND status = 'pending'"
 )
 # Both at once where that can be said; SQLite takes them one after the other.
-_WRITE = Sql(f"WITH attempt AS ({_ATTEMPT}) {_SETTLE}", sqlite=_SETTLE)
-_WRITE_ATTEMPT = Sql(_ATTEMPT)
+_WRITE = Sql(f"WITH attempt AS ({attempts.INSERT}) {_SETTLE}", sqlite=_SETTLE)
+_WRITE_ATTEMPT = Sql(attempts.INSERT)
 _HEALTH = Sql(
     "SELECT id, failures, failing_since_at, closed_until, succeeded_at FROM webhook_endpoints"
     " WHERE id IN (SELECT json_array_elements_text(CAST(:ids AS json)))"
@@ -168,11 +163,11 @@ def _settled(result: Result, moment: datetime) -> dict[str, Any]:
 
 
 def _attempt(result: Result) -> dict[str, Any]:
-    answer = result.answer
+    claim, answer = result.claim, result.answer
     return {
-        "id": ids.new("att"),
-        "delivery_id": result.claim.parcel.delivery_id,
-        "number": result.claim.parcel.attempt,
+        "id": attempts.id_of(claim.token, claim.parcel.delivery_id),
+        "delivery_id": claim.parcel.delivery_id,
+        "number": claim.parcel.attempt,
         "outcome": answer.outcome,
         "http_status": answer.http_status,
         "latency_ms": answer.latency_ms,

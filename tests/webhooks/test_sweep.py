@@ -2,7 +2,7 @@
 
 import threading
 
-from payments import db
+from payments import db, ids
 from payments.events import nudges
 from payments.webhooks import drain as drains
 from payments.webhooks import endpoints, sweep
@@ -30,7 +30,7 @@ def test_a_dead_workers_delivery_is_told_of_once_its_lease_has_run_out(fast_app,
     world.endpoint(shop)
     world.happen(shop)
     id = world.delivery().id
-    world.change("deliveries", id, lease_until=world.shift(30), lease_token="a dead worker's")
+    world.change("deliveries", id, lease_until=world.shift(30), lease_token=ids.new("lease"))
     redis_client.flushdb()
     sweep.run()
     assert redis_client.llen(QUEUE) == 0

@@ -111,6 +111,7 @@ def test_a_worker_killed_while_it_sends_is_taken_over_within_its_lease_and_a_swe
     assert time.monotonic() - begun > 20  # not before the lease had run out
     got = receiver.received()
     assert [one.headers["x-attempt"] for one in got] == ["1", "2"]
+    assert [(a.number, a.outcome) for a in world.attempts()] == [(1, "lost"), (2, "success")]
     assert ids_of(got) == {world.delivery().id}
     assert got[0].body == got[1].body
 

@@ -13,9 +13,13 @@ EventId = Annotated[str, Field(pattern="^evt_[0-9a-f]{32}$")]
 DeliveryId = Annotated[str, Field(pattern="^dlv_[0-9a-f]{32}$")]
 AttemptId = Annotated[str, Field(pattern="^att_[0-9a-f]{32}$")]
 Url = Annotated[str, Field(min_length=1, max_length=2048, description="https, a public address.")]
-Outcome = Literal[
-    "success", "http_3xx", "http_4xx", "http_5xx", "timeout", "dns", "tls", "connect", "blocked"
-]
+Outcome = Annotated[
+    Literal[
+        "success", "http_3xx", "http_4xx", "http_5xx", "timeout", "dns", "tls", "connect",
+        "blocked", "lost",
+    ],
+    Field(description="`lost`: our worker ended before it said; it is sent again."),
+]  # fmt: skip
 DeliveryStatus = Literal["pending", "delivered", "failed", "canceled"]
 
 

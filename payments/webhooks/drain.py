@@ -19,10 +19,11 @@ from payments import db, settings
 from payments.db import Store
 from payments.errors import Busy, ReadOnly
 from payments.events import nudges
-from payments.webhooks import claims, results
+from payments.webhooks import claims
 from payments.webhooks.claims import Claim
 from payments.webhooks.flight import Flight
 from payments.webhooks.results import Result
+from payments.webhooks.unwritten import PAUSE_S, Unwritten
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,6 @@ LOOK_S = 0.05
 """How often a drain that waits for answers looks for what has become due meanwhile."""
 LINGER_S = 1.5
 """A drain stays for what is due so soon: RQ's schedule knows whole seconds."""
-PAUSE_S = 0.5
-"""After the database did not answer."""
 
 
 class Drain:
@@ -45,7 +44,7 @@ class Drain:
         self._flight = Flight(ca_file)
         self._turn = threading.Lock()
         self._stopping = threading.Event()
-        self._unwritten: list[Result] = []
+        self._unwritten = Unwritten()
         self._place = ""
         self._left_behind: list[threading.Thread] = []
 
@@ -86,45 +85,37 @@ class Drain:
         while True:
             landed = self._flight.landed(LOOK_S) if self._flight.count else []
             over = time.monotonic() >= ends
-            if landed or self._unwritten or time.monotonic() >= look_at:
+            if landed or self._unwritten.has_stuck_due or time.monotonic() >= look_at:
                 may_claim = not over and not self._stopping.is_set()
                 self._step(landed, self._flight.room() if may_claim else 0)
                 look_at = time.monotonic() + LOOK_S
             if over:
                 return
-            if self._flight.count or self._unwritten:
+            if self._flight.count:
+                continue
+            if self._unwritten:
+                if self._stopping.wait(LOOK_S):
+                    self._unwritten.let_go()
                 continue
             if self._stopping.is_set() or not self._linger():
                 return
 
     def _step(self, landed: list[Result], room: int) -> None:
         """Write down what has landed and claim for the room there is, in one unit; then launch."""
-        self._unwritten += landed
-        written = list(self._unwritten)
+        self._unwritten.add(landed)
         try:
-            if not written and not (room and claims.is_any_ready()):
-                return
-            claimed, self._place = db.in_unit(lambda: self._write_and_claim(written, room))
+            if self._unwritten.has_fresh or (room and claims.is_any_ready()):
+                claimed, self._place = self._unwritten.write(lambda: self._claim(room))
+                for claim in claimed:
+                    self._flight.launch(claim)
         except (Busy, ReadOnly):
-            self._wait_for_the_database()
-            return
-        except Exception:
-            self._unwritten.clear()
-            _salvage(written)
-            raise
-        self._unwritten.clear()
-        for claim in claimed:
-            self._flight.launch(claim)
+            log.warning("the database did not answer the drain", exc_info=True)
+            self._stopping.wait(PAUSE_S)
+        if self._unwritten.has_stuck_due:
+            self._unwritten.write_one_by_one()
 
-    def _write_and_claim(self, written: list[Result], room: int) -> tuple[list[Claim], str]:
-        results.record(written)
+    def _claim(self, room: int) -> tuple[list[Claim], str]:
         return claims.take(room, self._place) if room else ([], self._place)
-
-    def _wait_for_the_database(self) -> None:
-        """Results are kept; in the worst case their leases run out, and they are sent again."""
-        log.warning("the database did not answer the drain", exc_info=True)
-        if self._stopping.wait(PAUSE_S):
-            self._unwritten.clear()
 
     def _linger(self) -> bool:
         """Wait a little for what is due soon. False when nothing is."""
@@ -140,7 +131,7 @@ class Drain:
     def _leave(self) -> None:
         """Where exchanges are still under way, leave a thread behind that writes them down."""
         self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
-        unwritten, self._unwritten = self._unwritten, []
+        unwritten, self._unwritten = self._unwritten, Unwritten()
         if not self._flight.count and not unwritten:
             return
         context = contextvars.copy_context()
@@ -150,27 +141,25 @@ class Drain:
         self._left_behind.append(thread)
         thread.start()
 
-    def _write_the_rest(self, unwritten: list[Result]) -> None:
+    def _write_the_rest(self, unwritten: Unwritten) -> None:
         """As long as something is in flight; then tell of what that had held back."""
-        told = False
-        while not told:
-            unwritten += self._flight.landed(PAUSE_S) if self._flight.count else []
+        while self._flight.count or unwritten:
+            unwritten.add(self._flight.landed(PAUSE_S) if self._flight.count else [])
             try:
-                if unwritten:
-                    written = list(unwritten)
-                    db.in_unit(lambda: results.record(written))  # noqa: B023 (run at once)
-                    unwritten = []
-                if not self._flight.count:
-                    self._tell_of_the_rest()
-                    told = True
+                if unwritten.has_fresh:
+                    unwritten.write(lambda: None)
+                if unwritten.has_stuck_due:
+                    unwritten.write_one_by_one()
             except (Busy, ReadOnly):
                 log.warning("the database did not answer the drain", exc_info=True)
-                if self._stopping.wait(PAUSE_S):
-                    return
             except Exception:
                 log.exception("the end of a drain stumbled; the sweep goes on")
-                _salvage(unwritten)
-                unwritten, told = [], not self._flight.count
+            if unwritten and not self._flight.count and self._stopping.wait(PAUSE_S):
+                unwritten.let_go()
+        try:
+            self._tell_of_the_rest()
+        except Exception:
+            log.exception("nobody was told what is left to send; the sweep goes on")
 
     def _tell_of_the_rest(self) -> None:
         """A nudge for what is due, or a wake for what will be."""
@@ -183,18 +172,6 @@ class Drain:
         due_at = claims.next_at()
         if due_at is not None:
             nudges.wake_at(due_at)
-
-
-def _salvage(unwritten: list[Result]) -> None:
-    """Write results one by one, so that one that can't be written takes no other with it."""
-    for result in unwritten:
-        try:
-            db.in_unit(lambda: results.record([result]))  # noqa: B023 (run at once)
-        except Exception:
-            log.exception(
-                "a result can't be written; its lease will run out",
-                extra={"delivery_id": result.claim.parcel.delivery_id},
-            )
 
 
 _drains: WeakKeyDictionary[Store, Drain] = WeakKeyDictionary()

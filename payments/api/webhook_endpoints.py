@@ -16,7 +16,7 @@ from payments.api.schemas.webhooks import (
     EndpointWithSecret,
     NewEndpoint,
 )
-from payments.errors import InvalidState, LimitExceeded, NotFound
+from payments.errors import InvalidState, LimitExceeded, MerchantNotApproved, NotFound
 from payments.origin import Merchant
 from payments.webhooks import deliveries, endpoints, targets
 from payments.webhooks.deliveries import delivery_object
@@ -25,10 +25,21 @@ from payments.webhooks.endpoints import endpoint_object
 bp = Blueprint("webhook_endpoints", __name__)
 
 
-def _judge(body: NewEndpoint | EndpointChange, **_view: object) -> None:
-    """Look the name up before the unit is opened: nothing waits for the network inside one."""
+def _judge_new(caller: Merchant, body: NewEndpoint) -> None:
+    """Look the name up before the unit is opened: nothing waits for the network inside one.
+
+    After the rows, which the unit asks again: nobody's name is looked up for a call that is refused
+    anyway.
+    """
+    endpoints.require_room(caller.id)
+    targets.check(body.url, caller.id)
+
+
+def _judge_change(caller: Merchant, endpoint_id: str, body: EndpointChange) -> None:
+    """As for a new one."""
     if body.url is not None:
-        targets.check(body.url)
+        endpoints.get(caller.id, endpoint_id)
+        targets.check(body.url, caller.id)
 
 
 @route(
@@ -40,9 +51,9 @@ def _judge(body: NewEndpoint | EndpointChange, **_view: object) -> None:
     answer=EndpointWithSecret,
     status=201,
     once="optional",
-    errors=(LimitExceeded,),
+    errors=(LimitExceeded, MerchantNotApproved),
     secret_fields=("secret",),
-    before=_judge,
+    before=_judge_new,
     summary="Make a webhook endpoint",
 )
 def create(caller: Merchant, body: NewEndpoint) -> dict[str, Any]:
@@ -90,7 +101,7 @@ def show(caller: Merchant, endpoint_id: str) -> dict[str, Any]:
     answer=EndpointObject,
     once="optional",
     errors=(NotFound,),
-    before=_judge,
+    before=_judge_change,
     summary="Change a webhook endpoint",
 )
 def change(caller: Merchant, endpoint_id: str, body: EndpointChange) -> dict[str, Any]:

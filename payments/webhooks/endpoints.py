@@ -7,7 +7,7 @@ from typing import Any
 from payments import db, ids, sealing
 from payments.clock import to_rfc3339
 from payments.db import Row, Sql
-from payments.errors import InvalidState, LimitExceeded, NotFound
+from payments.errors import InvalidState, LimitExceeded, MerchantNotApproved, NotFound
 from payments.events import outbox
 from payments.events.types import ENDPOINT_DISABLED, PING
 from payments.webhooks import signing
@@ -29,7 +29,8 @@ _INSERT = Sql(
     f" :description, 'enabled', :secret, 0, 1, :now) RETURNING {_FIELDS}"
 )
 # The merchant's row is the lock under which its endpoints are counted.
-_LOCK_MERCHANT = Sql("SELECT id FROM merchants WHERE id = :merchant_id FOR NO KEY UPDATE")
+_LOCK_MERCHANT = Sql("SELECT status FROM merchants WHERE id = :merchant_id FOR NO KEY UPDATE")
+_MERCHANT = Sql("SELECT status FROM merchants WHERE id = :merchant_id")
 _COUNT = Sql(
     "SELECT count(*) FROM webhook_endpoints WHERE merchant_id = :merchant_id"
     " AND status <> 'deleted'"
@@ -83,13 +84,10 @@ def create(
 ) -> tuple[Row, str]:
     """A new endpoint, enabled, and its secret, which is shown this once.
 
-    The URL was judged by `targets.check`, outside the unit. Raises LimitExceeded.
+    The URL was judged by `targets.check`, outside the unit. Raises MerchantNotApproved,
+    LimitExceeded.
     """
-    _LOCK_MERCHANT.one(merchant_id=merchant_id)
-    if _COUNT.scalar(merchant_id=merchant_id) >= MAX_ENDPOINTS:
-        raise LimitExceeded(
-            f"A merchant has at most {MAX_ENDPOINTS} endpoints. Delete one that is not used."
-        )
+    _must_have_room(merchant_id, _LOCK_MERCHANT.scalar(merchant_id=merchant_id))
     secret = signing.new_secret()
     row = _INSERT.one(
         id=ids.new("we"),
@@ -100,6 +98,14 @@ def create(
         secret=sealing.seal(secret),
     )
     return row, secret
+
+
+def require_room(merchant_id: str) -> None:
+    """Whether the merchant may make one more, as far as is known outside the unit that makes it.
+
+    Raises MerchantNotApproved, LimitExceeded.
+    """
+    _must_have_room(merchant_id, _MERCHANT.scalar(merchant_id=merchant_id))
 
 
 def get(merchant_id: str, endpoint_id: str) -> Row:
@@ -204,6 +210,17 @@ def endpoint_object(row: Row) -> dict[str, Any]:
         "old_secret_until": to_rfc3339(until) if until is not None else None,
         "created_at": to_rfc3339(row.created_at),
     }
+
+
+def _must_have_room(merchant_id: str, status: str) -> None:
+    if status == "pending":
+        raise MerchantNotApproved(
+            "The merchant's application waits for an operator; then it may have endpoints."
+        )
+    if _COUNT.scalar(merchant_id=merchant_id) >= MAX_ENDPOINTS:
+        raise LimitExceeded(
+            f"A merchant has at most {MAX_ENDPOINTS} endpoints. Delete one that is not used."
+        )
 
 
 def _stored(events: Sequence[str]) -> str:

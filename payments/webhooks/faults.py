@@ -37,9 +37,13 @@ class TimedOut(AttemptFault):
 
 
 class NameFault(AttemptFault):
-    """The name did not resolve, or not in time."""
+    """The name did not resolve."""
 
     outcome = "dns"
+
+
+class SlowName(NameFault):
+    """Not in time, or too many are being looked up: whether it resolves is not known."""
 
 
 class TlsFault(AttemptFault):

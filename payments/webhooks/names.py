@@ -7,11 +7,13 @@ the deadline. Such a thread ends when the resolver gives up; how many there may 
 import ipaddress
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from payments.webhooks.faults import Deadline, NameFault, TimedOut
+from payments.webhooks.faults import Deadline, NameFault, SlowName, TimedOut
 
 LOOKUPS = 64
+"""At once, for what is sent; who saves an endpoint has slots apart (`targets`)."""
 _slots = threading.BoundedSemaphore(LOOKUPS)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -40,27 +42,45 @@ class _Asked:
 def lookup(host: str, port: int, deadline: Deadline) -> list[Place]:
     """Every place the name stands for, in the resolver's order, at least one.
 
-    Raises NameFault when there is none, or none in time.
+    Raises NameFault when there is none, SlowName when none in time.
     """
-    literal = _literal(host, port)
-    if literal is not None:
-        return [literal]
-    asked = _Asked()
+    written = literal(host, port)
+    if written is not None:
+        return [written]
     try:
         if not _slots.acquire(timeout=deadline.left()):
-            raise NameFault("too many names are being looked up at once")
-        threading.Thread(target=_ask, args=(host, port, asked), daemon=True, name="lookup").start()
+            raise SlowName("too many names are being looked up at once")
+    except TimedOut:
+        raise SlowName("the time was over before the name was looked up") from None
+    return resolve(host, port, deadline, _slots.release)
+
+
+def resolve(host: str, port: int, deadline: Deadline, ended: Callable[[], object]) -> list[Place]:
+    """As `lookup`, in a slot that the caller has taken and that `ended` gives back.
+
+    That is called once, when the resolver has given up, which may be long after the deadline.
+    """
+    asked = _Asked()
+    asking = threading.Thread(
+        target=_ask, args=(host, port, asked, ended), daemon=True, name="lookup"
+    )
+    try:
+        asking.start()
+    except RuntimeError:  # the system has no thread to give
+        ended()
+        raise SlowName("the name could not be looked up just now") from None
+    try:
         asked.done.wait(deadline.left())
     except TimedOut:
-        raise NameFault("the time was over before the name was looked up") from None
+        raise SlowName("the time was over before the name was looked up") from None
     if not asked.done.is_set():
-        raise NameFault("the name did not resolve in time")
+        raise SlowName("the name did not resolve in time")
     if not asked.places:
         raise NameFault(asked.fault)
     return asked.places
 
 
-def _literal(host: str, port: int) -> Place | None:
+def literal(host: str, port: int) -> Place | None:
     """An address written as one needs no resolver."""
     try:
         address = ipaddress.ip_address(host)
@@ -71,7 +91,7 @@ def _literal(host: str, port: int) -> Place | None:
     return Place(socket.AF_INET6, (host, port, 0, 0))
 
 
-def _ask(host: str, port: int, asked: _Asked) -> None:
+def _ask(host: str, port: int, asked: _Asked, ended: Callable[[], object]) -> None:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
         for family, _type, _proto, _name, sockaddr in found:
@@ -82,5 +102,5 @@ def _ask(host: str, port: int, asked: _Asked) -> None:
         said = fault.strerror if isinstance(fault, OSError) else None
         asked.fault = f"the name does not resolve: {said or 'it is not a host name'}"
     finally:
-        _slots.release()
+        ended()
         asked.done.set()

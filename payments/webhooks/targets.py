@@ -7,17 +7,25 @@ which changes between releases. `WEBHOOK_ALLOW_PRIVATE_TARGETS` lifts it in deve
 
 import ipaddress
 import re
+import threading
+from functools import partial
 from urllib.parse import urlsplit
 
 from payments import config
-from payments.errors import Fault, InvalidRequest
+from payments.errors import Busy, Fault, InvalidRequest
 from payments.webhooks import names
-from payments.webhooks.faults import AttemptFault, Deadline
-from payments.webhooks.names import Address
+from payments.webhooks.faults import Deadline, NameFault, SlowName
+from payments.webhooks.names import Address, Place
 
 MAX_URL = 2048
 MAX_HOST = 253
-SAVE_LIMIT_S = 3.0
+SAVE_LIMIT_S = 1.0
+"""A request waits no longer for a name."""
+SAVES = 4
+"""Names looked up at once in this process for endpoints that are being saved; a merchant has one,
+so that none whose names never resolve takes the turns of others.
+"""
+SAVE_AGAIN_S = 5
 LOWEST_HIGH_PORT = 1024
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.(?!-)[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
 _HOST_V6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", re.ASCII)  # without a scope
@@ -55,22 +63,64 @@ def is_public(address: Address) -> bool:
     return plain in _GLOBAL_V6 and not any(plain in network for network in _REFUSED_V6)
 
 
-def check(url: str) -> None:
+class Saves:
+    """Whose names are being looked up in this process because an endpoint is being saved.
+
+    A turn lasts until the resolver has given up, not only as long as its request waits.
+    """
+
+    def __init__(self, limit: int = SAVES) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._merchants: set[str] = set()
+
+    def begin(self, merchant_id: str) -> None:
+        """Take a turn. Raises Busy."""
+        with self._lock:
+            if merchant_id in self._merchants or len(self._merchants) >= self._limit:
+                raise Busy(
+                    "Names of other endpoints are being looked up. Try again in a moment.",
+                    retry_after_s=SAVE_AGAIN_S,
+                )
+            self._merchants.add(merchant_id)
+
+    def end(self, merchant_id: str) -> None:
+        """Give it back."""
+        with self._lock:
+            self._merchants.remove(merchant_id)
+
+
+_saves = Saves()
+
+
+def check(url: str, merchant_id: str) -> None:
     """Refuse a URL that webhooks could not, or must not, be sent to.
 
-    Looks its name up, for at most 3 s, unless private targets are allowed: call it outside a unit
-    of work. Raises InvalidRequest, pointer `/url`.
+    Looks its name up, for at most 1 s, unless private targets are allowed: call it outside a unit
+    of work, after the rows. Raises InvalidRequest, pointer `/url`; Busy for a name that was not
+    looked up in time, or has to wait for others.
     """
     allow_private = config.current().webhook_allow_private_targets
     host, port = _parts(url, allow_private)
     if allow_private:
         return
-    try:
-        places = names.lookup(host, port, Deadline(SAVE_LIMIT_S))
-    except AttemptFault as fault:
-        raise _refusal(f"can't be reached: {fault.detail}") from None
+    literal = names.literal(host, port)
+    places = [literal] if literal is not None else _looked_up(host, port, merchant_id)
     if not all(is_public(place.address) for place in places):
         raise _refusal("must name a public host: it resolves to an address that is not")
+
+
+def _looked_up(host: str, port: int, merchant_id: str) -> list[Place]:
+    _saves.begin(merchant_id)
+    try:
+        return names.resolve(host, port, Deadline(SAVE_LIMIT_S), partial(_saves.end, merchant_id))
+    except SlowName:
+        raise Busy(
+            "The URL's name was not looked up in time. Try again in a moment.",
+            retry_after_s=SAVE_AGAIN_S,
+        ) from None
+    except NameFault as fault:
+        raise _refusal(f"can't be reached: {fault.detail}") from None
 
 
 def _parts(url: str, allow_private: bool) -> tuple[str, int]:

@@ -1,14 +1,17 @@
 """Endpoints over HTTP: made, shown, changed, rotated, tested, deleted."""
 
 import base64
+import socket
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
-from payments import clock, db, sealing
+from payments import clock, db, ids, sealing
 from payments.db import Sql
-from payments.webhooks import endpoints
+from payments.errors import MerchantNotApproved
+from payments.webhooks import endpoints, targets
 from tests.merchants import callers
 from tests.merchants.callers import Caller
 from tests.webhooks import world
@@ -80,6 +83,64 @@ def test_in_production_a_private_address_is_refused_when_saved_and_when_changed(
         path = f"{ENDPOINTS}/{world.endpoints()[0].id}"
         changed = caller.patch(path, {"url": private["url"]})
         assert callers.pointers(changed) == ["/url"]
+
+
+@pytest.fixture
+def asked(monkeypatch) -> Iterator[list[str]]:
+    """The names under `.example` that the resolver was asked for; it knows none in time."""
+    names: list[str] = []
+    over = threading.Event()
+    real = socket.getaddrinfo
+
+    def look(host, *rest, **more):
+        if not str(host).endswith(".example"):
+            return real(host, *rest, **more)
+        names.append(host)
+        over.wait(30)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", look)
+    monkeypatch.setattr(targets, "SAVE_LIMIT_S", 0.05)
+    monkeypatch.setattr(targets, "_saves", targets.Saves())
+    yield names
+    over.set()
+
+
+def test_no_name_is_looked_up_for_a_call_that_is_refused_anyway(make_app, asked):
+    body = {"url": "https://shop.example/hook", "events": ["*"]}
+    app = make_app(WEBHOOK_ALLOW_PRIVATE_TARGETS="false")
+    with app.app_context(), app.test_client() as client:
+        shop, full, new = world.merchant(), world.merchant(), world.merchant()
+        theirs = world.endpoint(shop)
+        for _ in range(endpoints.MAX_ENDPOINTS):
+            world.endpoint(full)
+        world.change("merchants", new, status="pending")
+        caller, crowded, early = (
+            callers.with_key(client, one, "webhooks:write") for one in (shop, full, new)
+        )
+        assert callers.refused(crowded.post(ENDPOINTS, body)) == (403, "limit_exceeded")
+        assert callers.refused(early.post(ENDPOINTS, body)) == (403, "merchant_not_approved")
+        change = {"url": body["url"]}
+        for nowhere in (theirs, ids.new("we")):
+            answer = crowded.patch(f"{ENDPOINTS}/{nowhere}", change)
+            assert callers.refused(answer) == (404, "not_found")
+        assert asked == []
+        for answer in (
+            caller.post(ENDPOINTS, body),
+            caller.patch(f"{ENDPOINTS}/{theirs}", change),  # its turn is still taken
+        ):
+            assert callers.refused(answer) == (503, "busy")
+            assert answer.headers["Retry-After"] == "5"
+        assert asked == ["shop.example"]
+        world.change("merchants", new, status="suspended")
+        assert early.post(ENDPOINTS, body | {"url": "https://1.1.1.1/"}).status_code == 201
+
+
+def test_a_merchant_that_is_no_longer_approved_when_the_unit_begins_gets_none(shop):
+    world.change("merchants", shop, status="pending")
+    with pytest.raises(MerchantNotApproved), db.unit_of_work():
+        endpoints.create(shop, URL, ["*"], None)
+    assert world.endpoints() == []
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ import ipaddress
 import socket
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from payments.errors import InvalidRequest
+from payments.errors import Busy, InvalidRequest
 from payments.webhooks import names, targets
 from payments.webhooks.faults import Deadline, NameFault
 
@@ -24,6 +25,8 @@ PUBLIC = """
 223.255.255.255 168.63.129.17 2606:4700::1111 2a00:1450::1 2001:4860:4860::8888
 ::ffff:8.8.8.8 64:ff9b::808:808
 """.split()
+
+MERCHANT = "mer_1"
 
 production = pytest.mark.usefixtures("in_production")
 
@@ -58,7 +61,7 @@ def resolve(monkeypatch):
 
 def refusal(url: str) -> str:
     with pytest.raises(InvalidRequest) as refused:
-        targets.check(url)
+        targets.check(url, MERCHANT)
     (fault,) = refused.value.faults
     assert fault.pointer == "/url"
     return fault.detail
@@ -101,13 +104,13 @@ def test_every_address_of_a_name_is_judged(resolve):
     resolve("two.example", "10.0.0.7", "1.1.1.1")
     assert "public" in refusal("https://two.example/x")
     resolve("two.example", "1.1.1.1", "2606:4700::1111")
-    targets.check("https://two.example/x")
+    targets.check("https://two.example/x", MERCHANT)
 
 
 @production
 def test_a_public_address_is_taken_as_it_stands():
-    targets.check("https://1.1.1.1:8443/hook?x=1")
-    targets.check("https://[2606:4700::1111]/hook")
+    targets.check("https://1.1.1.1:8443/hook?x=1", MERCHANT)
+    targets.check("https://[2606:4700::1111]/hook", MERCHANT)
 
 
 @production
@@ -154,23 +157,101 @@ def test_a_name_that_does_not_resolve_is_refused():
     assert "does not resolve" in refusal("https://nowhere.invalid/x")
 
 
-@production
-def test_a_name_that_resolves_slowly_is_refused_in_time(monkeypatch):
+@pytest.fixture
+def hanging(monkeypatch) -> Iterator[list[str]]:
+    """Names under `slow.example` do not resolve until the test is over; all that were asked for."""
     over = threading.Event()
-    monkeypatch.setattr(targets, "SAVE_LIMIT_S", 0.2)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(30) and [])
-    begun = time.monotonic()
-    assert "did not resolve in time" in refusal("https://slow.example/x")
-    assert time.monotonic() - begun < 2
+    asked: list[str] = []
+    real = socket.getaddrinfo
+
+    def look(host, port, **more):
+        asked.append(host)
+        if host.endswith("slow.example"):
+            over.wait(30)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return real("1.1.1.1", port, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look)
+    monkeypatch.setattr(targets, "_saves", targets.Saves())
+    yield asked
     over.set()
+
+
+def put_off(merchant_id: str, name: str = "slow.example") -> float:
+    """How long it took to be told to come back."""
+    begun = time.monotonic()
+    with pytest.raises(Busy) as told:
+        targets.check(f"https://{name}/x", merchant_id)
+    assert told.value.retry_after_s == 5
+    return time.monotonic() - begun
+
+
+@production
+def test_a_name_that_resolves_slowly_is_waited_for_a_second(hanging):
+    assert 0.9 < put_off(MERCHANT) < 2
+
+
+@production
+def test_a_merchant_looks_up_one_name_at_a_time_until_the_resolver_has_given_up(
+    hanging, monkeypatch
+):
+    monkeypatch.setattr(targets, "SAVE_LIMIT_S", 0.05)
+    put_off(MERCHANT)
+    assert put_off(MERCHANT, "well.example") < 0.05
+    assert hanging == ["slow.example"]
+    targets.check("https://well.example/x", "mer_2")
+    targets.check("https://well.example/x", "mer_2")
+    targets.check("https://1.1.1.1/x", MERCHANT)  # no name, no turn
+
+
+@production
+def test_a_process_looks_up_a_few_names_at_a_time(hanging, monkeypatch):
+    monkeypatch.setattr(targets, "SAVE_LIMIT_S", 0.05)
+    for number in range(targets.SAVES):
+        put_off(f"mer_{number}", f"{number}.slow.example")
+    assert put_off("mer_other", "well.example") < 0.05
+    assert "well.example" not in hanging
+
+
+@production
+def test_what_is_saved_takes_no_slot_of_what_is_sent(hanging, monkeypatch):
+    monkeypatch.setattr(targets, "SAVE_LIMIT_S", 0.05)
+    monkeypatch.setattr(names, "_slots", threading.BoundedSemaphore(1))
+    put_off(MERCHANT)
+    assert names.lookup("well.example", 443, Deadline(5))
+    with pytest.raises(NameFault, match="in time"):
+        names.lookup("slow.example", 443, Deadline(0.05))
+    targets.check("https://well.example/x", "mer_2")
+
+
+@production
+def test_a_turn_is_given_back(resolve):
+    resolve("two.example", "1.1.1.1", "10.0.0.7")
+    for _ in range(2):
+        assert "public" in refusal("https://two.example/x")
+        assert "does not resolve" in refusal("https://nowhere.invalid/x")
+
+
+@production
+def test_without_a_thread_to_spare_it_is_put_off(monkeypatch):
+    monkeypatch.setattr(targets, "_saves", targets.Saves())
+
+    def none(_thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none)
+    put_off(MERCHANT)
+    monkeypatch.undo()
+    targets._saves.begin(MERCHANT)
+    targets._saves.end(MERCHANT)
 
 
 def test_in_development_loopback_and_http_are_fine(make_app):
     with make_app().app_context():
-        targets.check("http://localhost:1/x")
-        targets.check("http://127.0.0.1:80/x")
-        targets.check("http://[::1]:8080/x")
-        targets.check("https://shop.example:22/x")
+        targets.check("http://localhost:1/x", MERCHANT)
+        targets.check("http://127.0.0.1:80/x", MERCHANT)
+        targets.check("http://[::1]:8080/x", MERCHANT)
+        targets.check("https://shop.example:22/x", MERCHANT)
         assert "begin with https:// or http://" in refusal("ftp://shop.example/x")
 
 
@@ -201,3 +282,7 @@ def test_lookups_are_bounded(monkeypatch, database_kind):
 def test_no_time_left_is_a_fault_of_the_name(database_kind):
     with pytest.raises(NameFault, match="was over"):
         names.lookup("shop.example", 443, Deadline(0))
+    ended = threading.Event()
+    with pytest.raises(NameFault, match="was over"):
+        names.resolve("nowhere.invalid", 443, Deadline(0), ended.set)
+    assert ended.wait(30)

@@ -38,13 +38,13 @@ bp = Blueprint("events", __name__)
 )
 def index(caller: Merchant, query: EventsQuery) -> dict[str, Any]:
     """Newest first, or forward with `order=asc`, whose `next_cursor` is never null."""
+    settled_at = history.settled_at()  # before the events are read, never after
     if query.order == "asc":
-        settled_at = history.settled_at()
         return paging.following(
             query,
             lambda limit, after: history.forward(caller.id, query.type, limit, after),
             event_object,
-            is_settled=lambda row: row.created_at <= settled_at,
+            is_settled=lambda row: row.created_at < settled_at,
         )
     reached: list[tuple[datetime, str] | None] = []
 
@@ -53,7 +53,7 @@ def index(caller: Merchant, query: EventsQuery) -> dict[str, Any]:
         return history.newest(caller.id, query.type, limit, before)
 
     page = paging.listing(query, fetch, event_object)
-    return {**page, "provisional": history.reaches_into_the_open(reached[0])}
+    return {**page, "provisional": history.reaches_into_the_open(reached[0], settled_at)}
 
 
 @route(

@@ -1,10 +1,15 @@
 """Events over HTTP: newest first, or followed forward without missing one that commits late."""
 
 import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy import make_url
 from werkzeug.test import TestResponse
 
 from payments import db, ids
@@ -125,6 +130,76 @@ def test_a_follower_misses_nothing_that_commits_late(caller, shop, monkeypatch):
     assert shown == {early, late}
     assert poll() is False and cursor is not None
     assert seen(caller.get(EVENTS, order="asc", cursor=cursor).json) == []
+
+
+@contextmanager
+def transaction(database: str, name: str = "payments test") -> Iterator[psycopg.Connection]:
+    """Another process's, open until the block ends; then it commits."""
+    url = make_url(database)
+    with psycopg.connect(
+        host=str(url.query["host"]), user=url.username, dbname=url.database, application_name=name
+    ) as other:
+        other.execute("SELECT 1")
+        yield other
+
+
+def record_late(other: psycopg.Connection, shop: str) -> str:
+    """An event in that transaction, dated as a unit dates it."""
+    made = ids.new("evt")
+    body = world.events()[0].body
+    other.execute(
+        "INSERT INTO events (id, type, merchant_id, object_id, body, created_at)"
+        " VALUES (%s, 'payment.created', %s, 'pay_1', %s, now())",
+        [made, shop, json.dumps(json.loads(body) | {"id": made})],
+    )
+    return made
+
+
+only_postgres = pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+"""SQLite has one writer: nothing commits while another is open."""
+
+
+@only_postgres
+@pytest.mark.parametrize("has_written", [True, False])
+def test_a_follower_waits_for_a_unit_that_is_slower_than_15_s(
+    caller, shop, database, monkeypatch, has_written
+):
+    """One that has written is waited for for ever, one that has not as long as it still may."""
+    monkeypatch.setattr(history, "SETTLED_AFTER", timedelta(seconds=0.1))
+    (first,) = world.happen(shop)
+    time.sleep(0.2)
+    page = caller.get(EVENTS, order="asc").json
+    assert (seen(page), page["provisional"]) == ([first], False)
+    cursor = page["next_cursor"]
+    with transaction(database) as other:
+        if has_written:
+            late = record_late(other, shop)
+            monkeypatch.setattr(history, "WRITES_WITHIN", timedelta(seconds=0))
+        (early,) = world.happen(shop)
+        time.sleep(0.2)  # longer than what counts as 15 s here
+        page = caller.get(EVENTS, order="asc", cursor=cursor).json
+        assert (seen(page), page["provisional"]) == ([early], True)
+        assert page["next_cursor"] == cursor
+        newest = caller.get(EVENTS, limit=1).json["next_cursor"]
+        assert caller.get(EVENTS, cursor=newest, limit=1).json["provisional"] is True
+        if not has_written:
+            late = record_late(other, shop)
+    page = caller.get(EVENTS, order="asc", cursor=cursor).json
+    assert (seen(page), page["provisional"]) == ([late, early], False)
+    newest = caller.get(EVENTS, limit=1).json["next_cursor"]
+    assert caller.get(EVENTS, cursor=newest, limit=1).json["provisional"] is False
+
+
+@only_postgres
+@pytest.mark.parametrize("name", ["payments snapshot", "pg_dump", "psql"])
+def test_a_follower_does_not_wait_for_who_only_reads(caller, shop, database, monkeypatch, name):
+    monkeypatch.setattr(history, "SETTLED_AFTER", timedelta(seconds=0.1))
+    if name == "psql":
+        monkeypatch.setattr(history, "WRITES_WITHIN", timedelta(seconds=0.1))
+    with transaction(database, name):
+        world.happen(shop)
+        time.sleep(0.2)
+        assert caller.get(EVENTS, order="asc").json["provisional"] is False
 
 
 def test_anothers_events_do_not_exist(client, caller, shop):

@@ -121,7 +121,7 @@ class EventObject(Body):
 
 
 class EventList(Body):
-    """A page of events. provisional: it reaches into the last 15 s, where more may appear."""
+    """A page of events. provisional: it reaches into the last 15 s or so, where more may appear."""
 
     data: list[EventObject]
     next_cursor: Annotated[str | None, Field(description="Never null with `order=asc`.")]
@@ -136,7 +136,8 @@ class EventsQuery(PageQuery):
         Literal["asc", "desc"],
         Field(
             description="`asc` follows forward: ask again with `next_cursor`. It stays before the"
-            " last 15 s, so events of that time come again: tell them by their id."
+            " last 15 s, and before what an open transaction may still add, so events of that time"
+            " come again: tell them by their id."
         ),
     ] = "desc"
 

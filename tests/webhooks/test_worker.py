@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis as redis_library
+from rq import Worker
 
 from payments.events import nudges
 from tests import processes, receivers
@@ -142,6 +143,38 @@ def test_a_flushed_redis_costs_a_sweep_and_no_event(house, shop, receiver, redis
     assert waited(all_delivered, "all events") < 10
     assert ids_of(receiver.received()) == {d.id for d in world.deliveries()}
     assert worker.is_alive()
+
+
+def known(server: Redis) -> dict[str, str]:
+    """The state of each worker that RQ, and so its dashboard, knows of, by name."""
+    with server.client() as client:
+        return {one.name: one.get_state() for one in Worker.all(connection=client)}
+
+
+def test_an_idle_worker_is_listed_again_soon_after_a_flush_until_it_ends(house, redis_server):
+    first, second = house.worker(), house.worker()
+    wait_until(lambda: sorted(known(redis_server).values()) == ["idle", "idle"], "two workers")
+    listed = known(redis_server)
+    redis_server.flush()
+    assert waited(lambda: known(redis_server) == listed, "both again") < 5
+    with redis_server.client() as client:
+        for key in client.smembers("rq:workers"):
+            assert {b"birth", b"pid", b"queues", b"last_heartbeat"} <= set(client.hkeys(key))
+            assert 0 < client.ttl(key) <= 30 + 60
+        assert client.smembers(f"rq:workers:{nudges.QUEUE}") == client.smembers("rq:workers")
+    assert first.terminate(10) == 0
+    time.sleep(3)
+    assert len(known(redis_server)) == 1
+    with redis_server.client() as client:  # what RQ's heartbeat writes into an empty Redis
+        (key,) = client.smembers("rq:workers")
+        client.hdel(key, "birth", "pid")
+    wait_until(lambda: client_has(redis_server, key, "pid"), "its facts", 5)
+    assert second.is_alive()
+
+
+def client_has(server: Redis, key: bytes, field: str) -> bool:
+    with server.client() as client:
+        return client.hexists(key, field)
 
 
 def test_while_redis_is_away_the_workers_clock_sends(house, shop, receiver, redis_server):

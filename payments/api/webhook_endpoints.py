@@ -57,7 +57,11 @@ def _judge_change(caller: Merchant, endpoint_id: str, body: EndpointChange) -> N
     summary="Make a webhook endpoint",
 )
 def create(caller: Merchant, body: NewEndpoint) -> dict[str, Any]:
-    """`secret` is shown this once. At most 16 endpoints for a merchant."""
+    """`secret` is shown this once. At most 16 endpoints for a merchant.
+
+    Any type may be chosen: a key with `webhooks:write` may have everything sent that happens from
+    then on, whatever else it may read.
+    """
     row, secret = endpoints.create(caller.id, body.url, body.events, body.description)
     return {**endpoint_object(row), "secret": secret}
 

@@ -20,29 +20,40 @@ LANGUAGE sql IMMUTABLE AS $$
     SELECT p_collects AND (p_amount > 0 OR p_floor IS NULL)
 $$;
 
--- Take an account's side rows into its row; gives the balance then. The row is locked first, always
--- and without SKIP LOCKED, and the DELETE is a statement of its own after it: so it finds all that
--- was committed before the lock was had, and no other folder is at them.
-CREATE FUNCTION fold_account(p_account_id text) RETURNS bigint LANGUAGE plpgsql AS $$
+-- Take at most `p_limit` of an account's side rows into its row, those after `p_after` by their id.
+-- Gives how many it took and the last one's id; fewer than the limit: no more were there. The limit
+-- is what one statement can surely take within its time, however far the account fell behind; and who
+-- goes on from the last id does not walk over what was just deleted. The account's row is locked first,
+-- always and without SKIP LOCKED, and the DELETE is a statement of its own after it: so it finds all
+-- that was committed before the lock was had, and no other folder is at them.
+CREATE FUNCTION fold_account(
+    p_account_id text, p_after text, p_limit integer, OUT folded integer, OUT reached text
+) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    v_balance bigint;
+    v_amount numeric;
 BEGIN
     PERFORM FROM accounts WHERE id = p_account_id FOR NO KEY UPDATE;
     WITH taken AS (
-        DELETE FROM unfolded_postings WHERE account_id = p_account_id RETURNING amount
+        DELETE FROM unfolded_postings WHERE posting_id = ANY (ARRAY(
+            SELECT u.posting_id FROM unfolded_postings AS u
+            WHERE u.account_id = p_account_id AND u.posting_id > p_after
+            ORDER BY u.posting_id LIMIT p_limit
+        )) RETURNING posting_id, amount
     )
-    UPDATE accounts SET balance = balance + folded.amount
-    FROM (SELECT sum(amount) AS amount FROM taken) AS folded
-    WHERE id = p_account_id AND folded.amount IS NOT NULL;
-    SELECT balance INTO v_balance FROM accounts WHERE id = p_account_id;
-    RETURN v_balance;
+    SELECT count(*), max(posting_id), sum(amount) INTO folded, reached, v_amount FROM taken;
+    IF folded > 0 THEN
+        UPDATE accounts SET balance = balance + v_amount WHERE id = p_account_id;
+    END IF;
 END
 $$;
 
 -- Move an amount on an account's row, and give free what a hold on it that this uses up had set aside.
--- Who would lose by both must not be frozen and must stay at the floor or above; what lies beside the
--- row is taken into it only where the row alone falls short. Gives a status of null, or why nothing
--- was moved, `frozen` or `short`, and what there is available.
+-- Who would lose by both must not be frozen and must stay at the floor or above. What lies beside the
+-- row is looked at only where the row alone falls short: a batch of it is taken into the row; then some
+-- of the rest is summed up and counts as it lies, so that the row may go below the floor; at last all of
+-- it. This is under the row's lock, where side rows can only be added, and only credits, since there is
+-- a floor: so a part of them is enough to say yes.
+-- Gives a status of null, or why nothing was moved, `frozen` or `short`, and what there is available.
 CREATE FUNCTION move_on(
     p_account_id text, p_amount bigint, p_freed bigint, p_set_aside bigint,
     OUT status text, OUT account_id text, OUT kind text, OUT currency text, OUT available bigint
@@ -50,18 +61,28 @@ CREATE FUNCTION move_on(
 DECLARE
     a record;
     v_gain bigint := p_amount + p_freed - p_set_aside;
+    v_batch CONSTANT integer := 10000;
+    v_some CONSTANT integer := 100000;
+    v_more boolean := true;
+    v_beside bigint := 0;
 BEGIN
-    FOR turn IN 1 .. 2 LOOP
+    FOR turn IN 1 .. 4 LOOP
+        IF turn = 2 THEN
+            SELECT f.folded = v_batch INTO v_more FROM fold_account(p_account_id, '', v_batch) AS f;
+        ELSIF turn > 2 THEN
+            SELECT coalesce(sum(s.amount), 0), count(*) = v_some INTO v_beside, v_more FROM (
+                SELECT u.amount FROM unfolded_postings AS u WHERE u.account_id = p_account_id
+                ORDER BY u.posting_id LIMIT CASE turn WHEN 3 THEN v_some END
+            ) AS s;
+        END IF;
         UPDATE accounts AS t SET balance = t.balance + p_amount,
             held = t.held - p_freed + p_set_aside, version = t.version + 1
         WHERE t.id = p_account_id AND (v_gain >= 0 OR t.floor IS NULL
-            OR (t.frozen_at IS NULL AND t.balance - t.held + v_gain >= t.floor));
+            OR (t.frozen_at IS NULL AND t.balance - t.held + v_gain >= t.floor - v_beside));
         IF FOUND THEN
             RETURN;
         END IF;
-        IF turn = 1 THEN
-            PERFORM fold_account(p_account_id);
-        END IF;
+        EXIT WHEN NOT v_more;
     END LOOP;
     SELECT * INTO a FROM accounts AS t WHERE t.id = p_account_id;
     status := CASE WHEN a.id IS NULL THEN 'no_account'
@@ -69,7 +90,7 @@ BEGIN
     account_id := p_account_id;
     kind := a.kind;
     currency := a.currency;
-    available := a.balance - a.held - a.floor;
+    available := a.balance + v_beside - a.held - a.floor;
 END
 $$;
 

@@ -218,7 +218,7 @@ TABLES = (
         "unfolded_postings",
         {"text": "posting_id account_id", "amount": "amount", "time": "created_at"},
         key="posting_id",
-        indexes=["account_id"],
+        indexes=["account_id posting_id"],
     ),
     Table(
         "holds",

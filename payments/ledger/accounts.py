@@ -152,8 +152,9 @@ def mark_hot(account_id: str, on: bool) -> None:
     """Collect the account's credits aside from now on, or no longer.
 
     A credit under way may still land the other way. Nothing depends on it: the true balance counts
-    both, folding visits every account with side rows, and a debit that falls short of the row takes
-    them too. Raises NotFound, also for an account without a floor: those always collect.
+    both, folding visits every account with side rows, and a debit that falls short of the row
+    counts them too. The first batch is folded at once. Raises NotFound, also for an account without
+    a floor: those always collect.
     """
     if not _COLLECT.run(id=account_id, collects=on):
         raise NotFound

@@ -1,45 +1,77 @@
-"""Folding: side rows of accounts that collect are taken into their balance.
+"""Folding: side rows of accounts that collect are taken into their balance, a batch in each unit.
 
-The account's row is locked first, always and without SKIP LOCKED (`fold_account`): a debit that
-folds would otherwise miss rows which another folder holds, and refuse with money there.
+However far an account fell behind, a batch is what one statement takes well within its time. The
+account's row is locked first, always and without SKIP LOCKED (`fold_account`): a debit that folds
+would otherwise miss rows which another folder holds, and refuse with money there.
 """
 
 import logging
+import time
+from collections import deque
 from functools import partial
 
 from payments import db
-from payments.db import Sql
+from payments.db import Row, Sql
 from payments.errors import Busy
 
 log = logging.getLogger(__name__)
 
+BATCH = 10_000
+"""Side rows taken in one unit of work. As many as a debit that falls short takes (`move_on`)."""
+RUN_S = 2.0
+"""How long `fold_all` begins second batches: the clock has other things to do, and comes again."""
+
 # SQLite's one writer puts every line into the row: there is nothing to fold.
-_FOLD = Sql("SELECT fold_account(:id)", sqlite="SELECT 1", writes=True)
+_FOLD = Sql(
+    "SELECT folded, reached FROM fold_account(:id, :after, :batch)",
+    sqlite="SELECT 0 AS folded, NULL AS reached",
+    writes=True,
+)
+# By jumps in the index, one for each account: a scan would read every row of who fell behind, each
+# time. Ids are in the order of time, so the first of an account is about its oldest.
 _WAITING = Sql(
-    "SELECT account_id, min(created_at) AS oldest_at FROM unfolded_postings"
-    " GROUP BY account_id ORDER BY oldest_at LIMIT :limit"
+    "WITH RECURSIVE first AS ("
+    "(SELECT account_id, created_at FROM unfolded_postings ORDER BY account_id, posting_id LIMIT 1)"
+    " UNION ALL SELECT further.account_id, further.created_at FROM first, LATERAL ("
+    "SELECT account_id, created_at FROM unfolded_postings WHERE account_id > first.account_id"
+    " ORDER BY account_id, posting_id LIMIT 1) AS further)"
+    " SELECT account_id FROM first ORDER BY created_at LIMIT :limit",
+    sqlite="SELECT account_id FROM unfolded_postings LIMIT :limit",
 )
 
 
-def fold(account_id: str) -> None:
-    """Take all side rows of the account into its balance, in the open unit of work."""
-    _FOLD.one(id=account_id)
+def fold(account_id: str, after: str = "") -> Row:
+    """Take at most a batch of the account's side rows into its balance, in the open unit of work.
+
+    after: the `reached` of the batch before. Gives `folded`, how many it took: less than a batch
+    means that no more were there; and `reached`, the last one's id.
+    """
+    return _FOLD.one(id=account_id, after=after, batch=BATCH)
 
 
 def fold_all(limit: int = 1_000) -> int:
-    """Fold at most `limit` accounts, those that wait longest first, each in a unit of its own.
+    """Fold at most `limit` accounts, those that wait longest first, each batch in its own unit.
 
-    Gives how many were folded. Run by the clock. An account that is busy is left for the next run,
-    so that it holds back no other.
+    Gives how many were folded to their end. Run by the clock. Who has more than a batch waits for
+    its next one until all others had theirs, and only while there is time; an account that is busy
+    is left for the next run. So neither holds back any other.
     """
-    folded = 0
-    for row in _WAITING.all(limit=limit):
+    ends_at = time.monotonic() + RUN_S
+    waiting = deque((row.account_id, "") for row in _WAITING.all(limit=limit))
+    done = 0
+    while waiting:
+        account_id, after = waiting.popleft()
+        if after and time.monotonic() >= ends_at:
+            break
         try:
-            db.in_unit(partial(fold, row.account_id))
+            batch = db.in_unit(partial(fold, account_id, after))
         except Busy:
-            log.warning("an account is busy; it is folded later", extra={"id": row.account_id})
+            log.warning("an account is busy; it is folded later", extra={"id": account_id})
         except Exception:
-            log.exception("an account can't be folded", extra={"id": row.account_id})
+            log.exception("an account can't be folded", extra={"id": account_id})
         else:
-            folded += 1
-    return folded
+            if batch.folded < BATCH:
+                done += 1
+            else:
+                waiting.append((account_id, batch.reached))
+    return done

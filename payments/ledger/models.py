@@ -13,6 +13,7 @@ class Account(db.Model):
 
     kind: `customer`, `merchant`, `agent`, `fees`, or `external:<source>`.
     balance: minor units, as far as folded; the true balance adds the account's unfolded postings.
+    It may lie below the floor where they are many: what must not is the true balance.
     held: set aside by live holds. floor: what `balance - held` may not fall below; null: no floor.
     collects: credits go to side rows instead of this one (hot merchants, fees, external).
     """
@@ -78,7 +79,10 @@ class UnfoldedPosting(db.Model):
     """A side row: a posting that its account's balance does not include yet."""
 
     __tablename__ = "unfolded_postings"
-    __table_args__ = (Index("ix_unfolded_postings_account_id", "account_id"),)
+    __table_args__ = (
+        # By account and id: a fold takes them in batches, each from where the last one ended.
+        Index("ix_unfolded_postings_account_id_posting_id", "account_id", "posting_id"),
+    )
 
     posting_id: Mapped[str] = mapped_column(primary_key=True)
     account_id: Mapped[str]

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from payments.db import Sql, unit_of_work
+from payments.db import Row, Sql, unit_of_work
 from payments.errors import NotFound
 from payments.ledger import accounts, folding, holds, posting
 from tests.ledger import world
@@ -154,10 +154,10 @@ def test_an_account_that_can_not_be_folded_keeps_no_other_back(
     shops = [world.shop(f"mer_{n}", 10 + n, hot=True) for n in range(3)]
     fold = folding.fold
 
-    def failing(account_id: str) -> None:
+    def failing(account_id: str, after: str) -> Row:
         if account_id == shops[0]:
             raise ZeroDivisionError
-        fold(account_id)
+        return fold(account_id, after)
 
     monkeypatch.setattr(folding, "fold", failing)
     assert folding.fold_all() == 3  # the account that all came from, and two shops

@@ -43,11 +43,13 @@ def test_a_hold_on_no_account_is_refused() -> None:
         assert place.scalar() == "no_account"
 
 
-def test_folding_gives_the_balance() -> None:
+def test_folding_gives_how_many_it_took_and_the_last_one() -> None:
     merchant = world.shop("mer_1", 50, hot=True)
-    fold = Sql("SELECT fold_account(:id)", writes=True)
+    fold = Sql("SELECT * FROM fold_account(:id, '', 10)", writes=True)
     with unit_of_work():
-        assert [fold.scalar(id=merchant), fold.scalar(id=merchant)] == [50, 50]
-        assert fold.scalar(id="acc_none") is None
+        (first,) = fold.all(id=merchant)
+        assert (first.folded, first.reached[:4]) == (1, "pst_")
+        assert fold.one(id=merchant) == (0, None)
+        assert fold.one(id="acc_none") == (0, None)
     world.did(lambda: accounts.mark_hot(merchant, False))
     world.sound()

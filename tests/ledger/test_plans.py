@@ -3,7 +3,7 @@
 import pytest
 
 from payments.db import Sql, unit_of_work
-from payments.ledger import accounts, statements
+from payments.ledger import accounts, folding, statements
 from tests.ledger import raw, world
 
 EUROS = 20_000
@@ -59,6 +59,12 @@ def test_reads_go_by_index(full: str) -> None:
         assert "Seq Scan on postings" not in how, (name, how)
         assert "Seq Scan on entries" not in how, (name, how)
         assert "Sort Method: external" not in how, (name, how)
+
+
+def test_who_waits_to_be_folded_is_found_without_reading_what_waits(full: str) -> None:
+    how = plan(folding._WAITING, limit=10)
+    assert "Seq Scan on unfolded_postings" not in how, how
+    assert f"rows={EUROS}" not in how, how
 
 
 def test_the_same_reads_are_right_when_it_is_full(full: str) -> None:

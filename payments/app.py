@@ -70,7 +70,7 @@ TABLES = (
 """Where tables are described. Importing them is what makes the metadata whole."""
 
 SWEEP_LEASE_S = 2 * sweep.RUN_S
-EXPIRY_S, EXPIRED_AT_ONCE = 5.0, 500
+EXPIRY_S, EXPIRED_AT_ONCE = 1.0, 500
 FOLDING_S = 1.0
 PRUNING_S, PRUNED_AT_ONCE = 3600.0, 1_000
 

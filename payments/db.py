@@ -9,7 +9,7 @@ write is refused: nothing is written that is not committed together with what it
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -19,6 +19,7 @@ from sqlalchemy.orm import DeclarativeBase
 from payments import clock, drivers
 from payments.drivers import ConnectionLost, Driver, Duplicate, Statement
 from payments.units import (
+    CLOSED_AFTER,
     UNIT_LIMIT_S,
     Row,
     Store,
@@ -35,9 +36,9 @@ from payments.units import (
 )
 
 __all__ = [
-    "UNIT_LIMIT_S", "Base", "Duplicate", "Long", "Row", "Sql", "Statement", "Store", "Unit",
-    "UtcDateTime", "after_commit", "at_commit", "current_store", "db", "in_unit", "is_in_unit",
-    "now", "one_at_a_time", "snapshot", "together", "unit", "unit_of_work", "use",
+    "CLOSED_AFTER", "UNIT_LIMIT_S", "Base", "Duplicate", "Long", "Row", "Sql", "Statement", "Store",
+    "Unit", "UtcDateTime", "after_commit", "at_commit", "current_store", "db", "in_unit",
+    "is_in_unit", "now", "one_at_a_time", "snapshot", "together", "unit", "unit_of_work", "use",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -94,12 +95,15 @@ def now() -> datetime:
     return current_store().driver.now(current_store().checkout)
 
 
+_TIMES = {"now": timedelta(0), "closed": CLOSED_AFTER}
+
+
 class Sql:
     """A statement written once, for both databases.
 
     Binds are `:name`. SQLite gets the same text without `FOR UPDATE …`, or the text given as
-    `sqlite`. `:now` is bound to the database's time where the caller passes none. `writes` marks a
-    SELECT that writes (a call of a function).
+    `sqlite`. `:now` is bound to the database's time where the caller passes none, and `:closed` to
+    `CLOSED_AFTER` before it. `writes` marks a SELECT that writes (a call of a function).
     """
 
     def __init__(self, text: str, *, sqlite: str | None = None, writes: bool = False) -> None:
@@ -109,7 +113,10 @@ class Sql:
             "postgresql": drivers.compile_postgres(text),
             "sqlite": drivers.compile_sqlite(sqlite or text),
         }
-        self._wants_now = {"postgresql": ":now" in text, "sqlite": ":now" in (sqlite or text)}
+        self._wants = {
+            driver: {name for name in _TIMES if f":{name}" in wanted}
+            for driver, wanted in (("postgresql", text), ("sqlite", sqlite or text))
+        }
 
     def all(self, **binds: Any) -> list[Row]:
         """Every row."""
@@ -154,8 +161,10 @@ class Sql:
         return Statement(self._compiled[current_store().driver.name], self._bound(binds))
 
     def _bound(self, binds: dict[str, Any]) -> dict[str, Any]:
-        if "now" not in binds and self._wants_now[current_store().driver.name]:
-            binds["now"] = now()
+        missing = self._wants[current_store().driver.name] - binds.keys()
+        if missing:
+            moment = now()
+            binds |= {name: moment - _TIMES[name] for name in missing}
         return binds
 
     def _execute(self, binds: dict[str, Any], take: Callable[[Driver, Any], T]) -> T:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import exc as sa_exc
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 UNIT_LIMIT_S = 10.0
 """No unit of work outlives this, so what lies 15 s back can't change any more (api.md)."""
+CLOSED_AFTER = timedelta(seconds=15)
+"""With the commit's own time: what lies this far back no unit can change any more."""
 UNIT_TRIES = 6
 # Whether an operator has stopped writes. On Postgres a function, so that it is planned once.
 STOPPED = {

@@ -1,7 +1,8 @@
-"""Recording that payments ran out of time. It only records: from the moment on, a payment already
-shows and behaves as expired, whenever this comes round.
+"""Recording that payments ran out of time. It only records: from the moment on, no step is
+possible, and 15 s later it reads as expired, whenever this comes round.
 
-Several may run at once: each takes rows that no other holds.
+Several may run at once: each takes rows that no other holds. So it also passes over one that a step
+which began in time is changing, and such a step that comes too late for the row finds it `expired`.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Reading payments: by id or code, and lists, for the merchant and for customers.
 
-A payment whose time is over reads as `expired` from that moment on, with the version it will have,
-whether or not the expiry job has recorded it: both answers are the same.
+A payment whose time is over reads as `expired` once that is recorded, or 15 s later (`statuses`),
+with the version it will have: both answers are the same.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ RECORDED = f"{FIELDS}, status, version"
 """What an UPDATE returns. Its condition has judged the time, so status and version are true."""
 
 EFFECTIVE = f"{FIELDS}, {STATUS} AS status, {VERSION} AS version"
-"""What a SELECT reads, with `:now`."""
+"""What a SELECT reads, with `:closed`."""
 
 MAY_SEE = (
     "(customer_phone IS NULL OR customer_id = :customer_id"

@@ -184,7 +184,8 @@ def capture(payment_id: str, merchant_id: str, amount: int | None = None) -> Row
     terms = fees.Terms(asked.fee_bps, asked.fee_fixed)
     row = _CAPTURE.one(id=payment_id, captured=captured, fee=fees.on(captured, terms))
     if row is None:
-        if asked.status == "authorized" and captured > asked.amount:
+        late = statuses.is_late(asked)
+        if asked.status == "authorized" and captured > asked.amount and not late:
             raise AmountExceedsAuthorized(
                 f"The authorized amount is {asked.amount} {asked.currency} minor units."
                 " Capture at most that."

@@ -26,6 +26,12 @@ def pending_over(shop: str, payer: str) -> str:
     return payment_id
 
 
+def pending_late(shop: str, payer: str) -> str:
+    payment_id = pending(shop, payer)
+    world.overdue(payment_id, by_s=1)
+    return payment_id
+
+
 def pending_expired(shop: str, payer: str) -> str:
     payment_id = pending_over(shop, payer)
     assert expiry.expire_due(10) == 1
@@ -41,6 +47,12 @@ def authorized(shop: str, payer: str) -> str:
 def authorized_over(shop: str, payer: str) -> str:
     payment_id = authorized(shop, payer)
     world.overdue(payment_id)
+    return payment_id
+
+
+def authorized_late(shop: str, payer: str) -> str:
+    payment_id = authorized(shop, payer)
+    world.overdue(payment_id, by_s=1)
     return payment_id
 
 
@@ -90,9 +102,11 @@ def declined(shop: str, payer: str) -> str:
 FROM: dict[Callable[[str, str], str], str] = {
     pending: "pending",
     pending_manual: "pending",
+    pending_late: "pending",
     pending_over: "expired",
     pending_expired: "expired",
     authorized: "authorized",
+    authorized_late: "authorized",
     authorized_over: "expired",
     authorized_expired: "expired",
     authorized_canceled: "canceled",
@@ -126,10 +140,12 @@ TO: dict[tuple[Callable[[str, str], str], str], tuple[str, str | None]] = {
     (pending_manual, "pay"): ("authorized", "payment.authorized"),
     (pending_manual, "decline"): ("declined", "payment.declined"),
     (pending_manual, "cancel"): ("canceled", "payment.canceled"),
+    (pending_late, "expire"): ("expired", "payment.expired"),
     (pending_over, "expire"): ("expired", "payment.expired"),
     (authorized, "capture"): ("succeeded", "payment.succeeded"),
     (authorized, "capture a part"): ("succeeded", "payment.succeeded"),
     (authorized, "cancel"): ("canceled", "payment.canceled"),
+    (authorized_late, "expire"): ("expired", "payment.expired"),
     (authorized_over, "expire"): ("expired", "payment.expired"),
     (succeeded, "refund"): ("succeeded", None),  # the refund has an event of its own
     (captured, "refund"): ("succeeded", None),
@@ -199,11 +215,22 @@ def test_a_payment_past_its_time_looks_the_same_before_and_after_the_recording(
 
 @pytest.mark.parametrize("step", ["confirm", "pay", "decline", "capture", "cancel", "refund"])
 def test_a_refusal_says_what_is_possible(shop, payer, step):
-    possible = {"succeeded": "can refund it", "expired": "create a new payment"}
+    possible = {
+        "succeeded": "can refund it",
+        "expired": "create a new payment",
+        "pending": "Read it again in 15 s",
+    }
     come = pending_expired if step == "refund" else succeeded
     if (come, step) in TO:
         raise AssertionError("the step is allowed there")
-    payment_id = come(shop, payer)
-    with pytest.raises(PaymentsError) as refused:
-        STEPS[step](shop, payer, payment_id)
-    assert possible[FROM[come]] in refused.value.detail
+    for start in (come, pending_late):
+        payment_id = start(shop, payer)
+        with pytest.raises(PaymentsError) as refused:
+            STEPS[step](shop, payer, payment_id)
+        assert possible[FROM[start]] in refused.value.detail
+
+
+def test_too_much_is_captured_no_more_once_the_time_is_over(shop, payer):
+    payment_id = authorized_late(shop, payer)
+    with pytest.raises(InvalidState, match="time is over"):
+        world.captures(shop, payment_id, AMOUNT + 1)

@@ -115,9 +115,9 @@ def freeze(customer_id: str, on: bool = True) -> None:
     did(lambda: (accounts.freeze if on else accounts.unfreeze)(wallet.id))
 
 
-def overdue(payment_id: str) -> None:
-    """Let the payment's time be over, unrecorded."""
-    did(lambda: _OVERDUE.run(id=payment_id, past=db.unit().now - timedelta(seconds=1)))
+def overdue(payment_id: str, by_s: float = 15.0) -> None:
+    """Let the payment's time be over, unrecorded; for so long that no step can be under way."""
+    did(lambda: _OVERDUE.run(id=payment_id, past=db.unit().now - timedelta(seconds=by_s)))
 
 
 def raw(payment_id: str) -> Row:

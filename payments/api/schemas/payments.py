@@ -75,7 +75,9 @@ class CustomerPayment(Body):
     description: str | None
     code: Annotated[str, Field(description="What a payer types or scans; spaces don't matter.")]
     created_at: UtcTime
-    expires_at: Annotated[UtcTime, Field(description="When `pending` ends.")]
+    expires_at: Annotated[
+        UtcTime, Field(description="When `pending` ends; it reads as `expired` within 15 s.")
+    ]
     capture_before: Annotated[
         UtcTime | None, Field(description="When `authorized` ends: 7 days after the confirm.")
     ]

@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 
 MAX_AMOUNT = 10**15
-"""The largest amount of one movement, in minor units. Sums of many stay far inside 64 bits."""
+"""The largest amount of one movement, in minor units."""
+
+MAX_BALANCE = 10**18
+"""How far a balance may be from 0, in minor units: a movement that would lead further is refused.
+
+So sums stay inside 64 bits on Postgres, and whole numbers on SQLite.
+"""
 
 # ISO 4217 list one: code and the number of decimal digits of its minor unit. Codes that are no
 # money in circulation (metals, bonds, testing, XXX) are left out on purpose.

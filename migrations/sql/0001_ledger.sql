@@ -9,6 +9,9 @@
 -- * They are planned once for each connection (force_generic_plan, also in what they call): a plan for
 --   each call would cost more than all the rest of it.
 -- * A refusal is a row in the answer and comes before anything is written; no row: it is done.
+-- * No balance goes further than 10^18 from 0 (`payments.money.MAX_BALANCE`), and a sum of 64 bits goes
+--   nine times as far. That is what it takes for the bound to need no lock, nor side rows for small
+--   lines: it would take 800 million of those beside one account, or 8,000 large ones at one moment.
 
 -- Whether a line lies beside its account's row instead of in it: a credit of an account that collects
 -- can't overdraw it, so it needs no lock and nobody waits; without a floor, nor does a debit. This
@@ -53,7 +56,8 @@ $$;
 -- of the rest is summed up and counts as it lies, so that the row may go below the floor; at last all of
 -- it. This is under the row's lock, where side rows can only be added, and only credits, since there is
 -- a floor: so a part of them is enough to say yes.
--- Gives a status of null, or why nothing was moved, `frozen` or `short`, and what there is available.
+-- Gives a status of null, or why nothing was moved, `frozen`, `short` or `limit` (too much would be
+-- held), and what there is available.
 CREATE FUNCTION move_on(
     p_account_id text, p_amount bigint, p_freed bigint, p_set_aside bigint,
     OUT status text, OUT account_id text, OUT kind text, OUT currency text, OUT available bigint
@@ -61,6 +65,7 @@ CREATE FUNCTION move_on(
 DECLARE
     a record;
     v_gain bigint := p_amount + p_freed - p_set_aside;
+    v_most CONSTANT bigint := 1000000000000000000;
     v_batch CONSTANT integer := 10000;
     v_some CONSTANT integer := 100000;
     v_more boolean := true;
@@ -77,7 +82,7 @@ BEGIN
         END IF;
         UPDATE accounts AS t SET balance = t.balance + p_amount,
             held = t.held - p_freed + p_set_aside, version = t.version + 1
-        WHERE t.id = p_account_id AND (v_gain >= 0 OR t.floor IS NULL
+        WHERE t.id = p_account_id AND t.held <= v_most - p_set_aside AND (v_gain >= 0 OR t.floor IS NULL
             OR (t.frozen_at IS NULL AND t.balance - t.held + v_gain >= t.floor - v_beside));
         IF FOUND THEN
             RETURN;
@@ -86,6 +91,7 @@ BEGIN
     END LOOP;
     SELECT * INTO a FROM accounts AS t WHERE t.id = p_account_id;
     status := CASE WHEN a.id IS NULL THEN 'no_account'
+        WHEN a.held > v_most - p_set_aside THEN 'limit'
         WHEN a.frozen_at IS NULL THEN 'short' ELSE 'frozen' END;
     account_id := p_account_id;
     kind := a.kind;
@@ -94,13 +100,21 @@ BEGIN
 END
 $$;
 
+-- Whether a line leads an account too far from 0: too high for a credit; for a debit too low, where
+-- there is no floor that judges it.
+CREATE FUNCTION leads_too_far(p_balance bigint, p_floor bigint, p_amount bigint) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_amount > 0 THEN p_balance > 1000000000000000000 - p_amount
+        ELSE p_floor IS NULL AND p_balance < -1000000000000000000 - p_amount END
+$$;
+
 -- Write one entry with its postings, and move what they say.
 --
 -- The arrays are the lines: posting ids, accounts, amounts. p_held_on and p_released: the account
 -- whose hold this captures, and the hold's whole amount; else null and 0. Answers with a refusal of
 -- `move_on`, or `no_entry` for lines that can't be one: fewer than two, of 0, on an account that is
--- not there or is named twice, or with a sum in some currency that is not 0. A refusal takes back what
--- was moved before it. Small statements on the primary key take half the time of one that does all.
+-- not there or is named twice, or with a sum in some currency that is not 0; or `limit` for a line that
+-- leads its account too far from 0. A refusal takes back what was moved before it. Small statements on the primary key take half the time of one that does all.
 CREATE FUNCTION post_entry(
     p_entry_id text, p_kind text, p_subject_id text, p_caller text, p_request_id text,
     p_posting_ids text[], p_account_ids text[], p_amounts bigint[],
@@ -115,13 +129,17 @@ DECLARE
     v_sum numeric := 0;
     v_is_entry boolean := true;
     v_last text;
+    v_large CONSTANT bigint := 10000000000;
+    v_full text;
     v_aside text[] := '{}';
     v_rows text[] := '{}';
     v_moves bigint[] := '{}';
     v_freed bigint[] := '{}';
 BEGIN
     FOR l IN
-        SELECT a.id, a.currency, given.amount,
+        SELECT a.id, a.currency, a.balance, a.floor, given.amount,
+            given.amount NOT BETWEEN -v_large AND v_large
+                OR leads_too_far(a.balance, a.floor, given.amount) AS matters,
             CASE WHEN a.id = p_held_on THEN p_released ELSE 0 END AS freed,
             a.id IS DISTINCT FROM p_held_on
                 AND lies_aside(a.collects, a.floor, given.amount) AS aside
@@ -137,6 +155,13 @@ BEGIN
             v_sum := v_sum + l.amount;
         ELSE
             v_currency := '';
+        END IF;
+        IF l.matters AND leads_too_far(
+            l.balance + (SELECT coalesce(sum(u.amount), 0)::bigint FROM unfolded_postings AS u
+                WHERE u.account_id = l.id),
+            l.floor, l.amount
+        ) THEN
+            v_full := coalesce(v_full, l.id);
         END IF;
         IF l.aside THEN
             v_aside := v_aside || l.id;
@@ -159,6 +184,10 @@ BEGIN
     END IF;
     IF NOT v_is_entry OR v_count < 2 OR v_count <> cardinality(p_account_ids) THEN
         RETURN QUERY SELECT 'no_entry', NULL::text, NULL::text, NULL::text, NULL::bigint;
+        RETURN;
+    END IF;
+    IF v_full IS NOT NULL THEN
+        RETURN QUERY SELECT 'limit', v_full, NULL::text, NULL::text, NULL::bigint;
         RETURN;
     END IF;
     FOR i IN 1 .. cardinality(v_rows) LOOP

@@ -20,7 +20,13 @@ from payments.api.schemas.internal import (
 from payments.api.schemas.transfers import TransferObject
 from payments.api.wallets import wallet_object, wallet_page
 from payments.customers import phones, profiles
-from payments.errors import InsufficientFunds, NotFound, ReferenceConflict, WalletFrozen
+from payments.errors import (
+    InsufficientFunds,
+    LimitExceeded,
+    NotFound,
+    ReferenceConflict,
+    WalletFrozen,
+)
 from payments.origin import SisterService
 from payments.transfers import deposits, transfers
 from payments.transfers.objects import deposit_object, transfer_object
@@ -38,7 +44,7 @@ bp = Blueprint("internal", __name__)
     status=201,
     also=(200,),
     once="required",
-    errors=(ReferenceConflict,),
+    errors=(ReferenceConflict, LimitExceeded),
     summary="Tell of money that arrived outside",
 )
 def deposit(caller: SisterService, body: NewDeposit) -> Answer:
@@ -97,7 +103,7 @@ def show_deposit(caller: SisterService, deposit_id: str) -> dict[str, Any]:
     status=201,
     also=(200,),
     once="required",
-    errors=(ReferenceConflict, InsufficientFunds, WalletFrozen),
+    errors=(ReferenceConflict, InsufficientFunds, WalletFrozen, LimitExceeded),
     summary="Move money between two customers",
 )
 def transfer(caller: SisterService, body: NewServiceTransfer) -> Answer:

@@ -14,6 +14,7 @@ from payments.errors import (
     AmountChanged,
     InsufficientFunds,
     InvalidState,
+    LimitExceeded,
     MerchantSuspended,
     NotFound,
     WalletFrozen,
@@ -51,6 +52,7 @@ def show(caller: Customer, code: str) -> dict[str, Any]:
         InsufficientFunds,
         WalletFrozen,
         MerchantSuspended,
+        LimitExceeded,
     ),
     summary="Pay what a code asks",
 )

@@ -25,6 +25,7 @@ from payments.errors import (
     AmountExceedsAuthorized,
     InsufficientFunds,
     InvalidState,
+    LimitExceeded,
     MerchantNotApproved,
     MerchantSuspended,
     NotFound,
@@ -107,7 +108,14 @@ def show(caller: Customer | Merchant, payment_id: str) -> dict[str, Any]:
     body=Empty,
     answer=CustomerPayment,
     once="required",
-    errors=(NotFound, InvalidState, InsufficientFunds, WalletFrozen, MerchantSuspended),
+    errors=(
+        NotFound,
+        InvalidState,
+        InsufficientFunds,
+        WalletFrozen,
+        MerchantSuspended,
+        LimitExceeded,
+    ),
     summary="Pay a payment",
 )
 def confirm(caller: Customer, payment_id: str, body: Empty) -> dict[str, Any]:
@@ -139,7 +147,7 @@ def decline(caller: Customer, payment_id: str, body: Empty) -> dict[str, Any]:
     body=Capture,
     answer=MerchantPayment,
     once="required",
-    errors=(NotFound, InvalidState, AmountExceedsAuthorized),
+    errors=(NotFound, InvalidState, AmountExceedsAuthorized, LimitExceeded),
     summary="Take an authorized amount",
 )
 def capture(caller: Merchant, payment_id: str, body: Capture) -> dict[str, Any]:

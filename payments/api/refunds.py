@@ -12,6 +12,7 @@ from payments.checkout.objects import refund_object
 from payments.errors import (
     AmountExceedsRefundable,
     InvalidState,
+    LimitExceeded,
     MerchantBalanceInsufficient,
     NotFound,
 )
@@ -29,7 +30,13 @@ bp = Blueprint("refunds", __name__)
     answer=RefundObject,
     status=201,
     once="required",
-    errors=(NotFound, InvalidState, AmountExceedsRefundable, MerchantBalanceInsufficient),
+    errors=(
+        NotFound,
+        InvalidState,
+        AmountExceedsRefundable,
+        MerchantBalanceInsufficient,
+        LimitExceeded,
+    ),
     summary="Refund a payment",
 )
 def create(caller: Merchant, body: NewRefund) -> dict[str, Any]:

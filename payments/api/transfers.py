@@ -9,7 +9,7 @@ from payments.api.paging import PageQuery
 from payments.api.routing import route
 from payments.api.schemas.transfers import CustomerTransfer, CustomerTransfers, NewTransfer
 from payments.customers import phones
-from payments.errors import InsufficientFunds, NotFound, WalletFrozen
+from payments.errors import InsufficientFunds, LimitExceeded, NotFound, WalletFrozen
 from payments.origin import Customer
 from payments.transfers import transfers
 from payments.transfers.objects import customer_view
@@ -26,7 +26,7 @@ bp = Blueprint("transfers", __name__)
     answer=CustomerTransfer,
     status=201,
     once="required",
-    errors=(InsufficientFunds, WalletFrozen),
+    errors=(InsufficientFunds, WalletFrozen, LimitExceeded),
     summary="Send money to a customer",
 )
 def create(caller: Customer, body: NewTransfer) -> dict[str, Any]:

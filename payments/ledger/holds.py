@@ -14,6 +14,7 @@ from payments.db import Row, Sql
 from payments.errors import InvalidState, NotFound
 from payments.ledger import posting
 from payments.ledger.posting import Posted, Refusal, Released
+from payments.money import MAX_BALANCE
 
 _PLACE = Sql(
     "SELECT * FROM place_hold(:id, :account_id, :amount::bigint, :subject_id,"
@@ -55,8 +56,8 @@ def place(
     """Set an amount (minor units) aside; gives the hold's id. Status: `held`.
 
     subject_id: the object it is for. reveal: whether a refusal may say the balance. Raises
-    InsufficientFunds, MerchantBalanceInsufficient, WalletFrozen, or NotFound for an unknown
-    account; then nothing was written. ValueError for an amount below 1.
+    InsufficientFunds, MerchantBalanceInsufficient, WalletFrozen, LimitExceeded, or NotFound for an
+    unknown account; then nothing was written. ValueError for an amount below 1.
     """
     if amount < 1:
         raise ValueError("a hold is on a positive amount")
@@ -79,6 +80,8 @@ def _place_on_sqlite(account_id: str, amount: int, **hold: Any) -> Refusal | Non
     account = _ACCOUNT.one(account_id=account_id)
     if account is None:
         return Refusal("no_account", "", "", "", 0)
+    if account.held + amount > MAX_BALANCE:
+        return Refusal("limit", account_id, "", "", 0)
     refused = posting.judge(account, -amount)
     if refused is None:
         _TAKE.run(account_id=account_id, amount=amount)

@@ -16,10 +16,12 @@ from payments.db import Row, Sql
 from payments.errors import (
     InsufficientFunds,
     InvalidState,
+    LimitExceeded,
     MerchantBalanceInsufficient,
     NotFound,
     WalletFrozen,
 )
+from payments.money import MAX_BALANCE
 
 REVERSAL = "reversal"
 """The kind of an entry that undoes another; its subject is that entry."""
@@ -43,8 +45,8 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why nothing was written: `frozen`, `short`, `no_account`, `no_entry`; which account it is,
-    and what it has available (minor units).
+    """Why nothing was written: `frozen`, `short`, `limit`, `no_account`, `no_entry`; which account
+    it is, and what it has available (minor units).
     """
 
     status: str
@@ -93,9 +95,10 @@ def post(
     kind: why (`payment`, `refund`, ...). subject_id: the object it is for. lines: account to amount
     in minor units, minus leaves the account; lines of 0 are dropped. released: the hold that the
     entry captures (`holds.capture` says). reveal: whether a refusal may say the balance (its reader
-    owns the wallet). Raises InsufficientFunds, MerchantBalanceInsufficient or WalletFrozen, then
-    nothing was written; ValueError for what is no entry: fewer than two lines, an unknown account,
-    a sum in some currency that is not 0.
+    owns the wallet). Raises InsufficientFunds, MerchantBalanceInsufficient, WalletFrozen, or
+    LimitExceeded for a balance that would pass `MAX_BALANCE`; then nothing was written. ValueError
+    for what is no entry: fewer than two lines, an unknown account, a sum in some currency that is
+    not 0.
     """
     kept = {account_id: amount for account_id, amount in lines.items() if amount}
     if len(kept) < 2 or sum(kept.values()) != 0:
@@ -136,6 +139,11 @@ def refuse(refused: Refusal | Row, needed: int, reveal: bool) -> NoReturn:
         raise ValueError("an entry's lines are on known accounts and sum to 0 in each currency")
     if refused.status == "no_account":
         raise NotFound
+    if refused.status == "limit":
+        raise LimitExceeded(
+            "An account would hold more than is possible here. Nothing was moved."
+            " Move money out of it first, or use a smaller amount."
+        )
     if refused.status == "frozen":
         raise WalletFrozen("The wallet is frozen: money can reach it, none can leave it.")
     if refused.kind == "merchant":
@@ -162,6 +170,14 @@ def judge(account: Row, gain: int) -> Refusal | None:
     return Refusal(status, account.id, account.kind, account.currency, available)
 
 
+def leads_too_far(account: Row, amount: int) -> bool:
+    """What the function of this name says on Postgres."""
+    total = account.balance + amount
+    if amount > 0:
+        return bool(total > MAX_BALANCE)
+    return account.floor is None and total < -MAX_BALANCE
+
+
 def _post_on_postgres(
     entry: Mapping[str, str | None], lines: Mapping[str, int], released: Released
 ) -> Row | None:
@@ -184,6 +200,9 @@ def _post_on_sqlite(
         sums[account.currency] = sums.get(account.currency, 0) + lines[account.id]
     if len(accounts) != len(lines) or any(sums.values()):
         return Refusal("no_entry", "", "", "", 0)
+    for account in accounts:
+        if leads_too_far(account, lines[account.id]):
+            return Refusal("limit", account.id, "", "", 0)
     free = {released.account_id: released.amount}
     for account in accounts:
         refused = judge(account, lines[account.id] + free.get(account.id, 0))

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from payments.money import MAX_BALANCE
 from tests.checkout import world
 from tests.merchants.callers import pointers, refused, told
 from tests.transfers import people
@@ -164,4 +165,14 @@ def test_many_deposits_at_once_for_one_new_phone_all_arrive(postgres_app):
     assert [answer.status_code for answer in answers] == [201] * 8
     assert people.purse(ANN) == 8 * 50_00
     assert people.rows().customers == 1
+    world.sound()
+
+
+def test_what_a_wallet_can_not_hold_is_refused_and_changes_nothing(app_context, taxi):
+    world.customer(ANN, has=MAX_BALANCE - 5)
+    assert refused(taxi.post(URL, FACTS | {"amount": 6})) == (403, "limit_exceeded")
+    assert people.purse(ANN) == MAX_BALANCE - 5
+    told(taxi.post(URL, FACTS | {"amount": 5}), 201)
+    (wallet,) = told(taxi.get("/internal/wallets", phone=ANN))["data"]
+    assert wallet["balance"] == MAX_BALANCE
     world.sound()

@@ -92,7 +92,7 @@ def now() -> datetime:
     found = open_unit()
     if found is not None:
         return found.now
-    return current_store().driver.now(current_store().checkout)
+    return _alone(lambda store, connection: store.driver.now(connection))
 
 
 _TIMES = {"now": timedelta(0), "closed": CLOSED_AFTER}
@@ -144,7 +144,7 @@ class Sql:
         try:
             driver.execute_many(active.connection, self._compiled[driver.name], rows)
         except driver.errors as fault:
-            raise driver.translate(fault) from fault
+            raise active.translated(fault) from fault
 
     def stream(self, **binds: Any) -> Iterator[Row]:
         """Rows one by one, flat in memory, inside `snapshot()`."""
@@ -170,7 +170,7 @@ class Sql:
     def _execute(self, binds: dict[str, Any], take: Callable[[Driver, Any], T]) -> T:
         active = open_unit()
         if active is None:
-            return self._alone(self._bound(binds), take)
+            return self._outside(self._bound(binds), take)
         if self.writes and not active.writes:
             raise RuntimeError("a write inside snapshot(): it only reads")
         driver = active.store.driver
@@ -179,32 +179,41 @@ class Sql:
             driver.execute(cursor, self._compiled[driver.name], self._bound(binds))
             return take(driver, cursor)
         except driver.errors as fault:
-            raise driver.translate(fault) from fault
+            raise active.translated(fault) from fault
 
-    def _alone(self, binds: dict[str, Any], take: Callable[[Driver, Any], T]) -> T:
+    def _outside(self, binds: dict[str, Any], take: Callable[[Driver, Any], T]) -> T:
         if self.writes:
             raise RuntimeError("a write outside a unit of work would not be all or nothing")
-        store = current_store()
-        for last in (False, True):
-            connection = store.checkout()
-            try:
-                cursor = connection.driver_connection.cursor()
-                store.driver.execute(cursor, self._compiled[store.driver.name], binds)
-                return take(store.driver, cursor)
-            except store.driver.errors as fault:
-                problem = store.driver.translate(fault)
-                if isinstance(problem, ConnectionLost):
-                    connection.invalidate()
-                    if not last:  # a read may simply be asked again, on a fresh connection
-                        store.dispose()
-                        continue
-                raise problem from fault
-            finally:
-                connection.close()
-        raise AssertionError("unreachable")
+
+        def asked(store: Store, connection: Any) -> T:
+            cursor = connection.cursor()
+            store.driver.execute(cursor, self._compiled[store.driver.name], binds)
+            return take(store.driver, cursor)
+
+        return _alone(asked)
 
 
-_ALONE = Sql(
+def _alone(ask: Callable[[Store, Any], T]) -> T:
+    """Ask on a connection outside any unit; once more on a fresh one where it turns out dead."""
+    store = current_store()
+    for last in (False, True):
+        connection = store.checkout()
+        try:
+            return ask(store, connection.driver_connection)
+        except store.driver.errors as fault:
+            problem = store.driver.translate(fault)
+            if isinstance(problem, ConnectionLost):
+                connection.invalidate()
+                if not last:
+                    store.dispose()
+                    continue
+            raise problem from fault
+        finally:
+            connection.close()
+    raise AssertionError("unreachable")
+
+
+_ONE_AT_A_TIME = Sql(
     "SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))", sqlite="SELECT 1", writes=True
 )
 
@@ -215,7 +224,7 @@ def one_at_a_time(name: str) -> None:
     For what is counted and then written: two that counted at once would both find room. Take it
     before any row. SQLite has one writer, which is as much. Raises Busy (`lock_timeout`).
     """
-    _ALONE.one(name=name)
+    _ONE_AT_A_TIME.one(name=name)
 
 
 def together(*statements: Statement) -> list[list[Row]]:

@@ -60,6 +60,10 @@ class Store:
             return self.engine.raw_connection()
         except sa_exc.TimeoutError as full:
             raise Busy from full
+        except sa_exc.DBAPIError as fault:  # of what SQLAlchemy asks on its first connection
+            if not isinstance(fault.orig, self.driver.errors):
+                raise
+            raise self.driver.translate(fault.orig) from fault
         except self.driver.errors as fault:
             raise self.driver.translate(fault) from fault
 
@@ -92,6 +96,7 @@ class Unit:
         self._now: datetime | None = None
         self._later: list[Later] = []
         self._broken = False
+        self._lost = False
 
     @property
     def now(self) -> datetime:
@@ -165,10 +170,14 @@ class Unit:
 
     def close(self) -> None:
         """Give the connection back; one on which a transaction is still open is dropped, since the
-        next unit would commit it.
+        next unit would commit it. So are all of them where the database was lost.
         """
         if self._pooled is None:
             return
+        if self._lost:
+            if self._pooled.is_valid:
+                self._pooled.invalidate()
+            self.store.dispose()
         if self._pooled.is_valid and not self.store.driver.is_idle(self._pooled.driver_connection):
             log.error("a transaction was left open; its connection is dropped")
             self._pooled.invalidate()
@@ -236,12 +245,18 @@ class Unit:
         finally:
             pooled.close()
 
+    def translated(self, fault: Exception) -> Exception:
+        """The driver's error as the house's: to be raised."""
+        problem = self.store.driver.translate(fault)
+        self._lost = self._lost or isinstance(problem, ConnectionLost)
+        return problem
+
     @contextmanager
     def _faults(self) -> Iterator[None]:
         try:
             yield
         except self.store.driver.errors as fault:
-            raise self.store.driver.translate(fault) from fault
+            raise self.translated(fault) from fault
 
 
 _store: ContextVar[Store | None] = ContextVar("store", default=None)
@@ -340,7 +355,7 @@ def snapshot() -> Iterator[Unit]:
         _ = active.now  # the moment is now, not the first read's
         yield active
     except active.store.driver.errors as fault:
-        raise active.store.driver.translate(fault) from fault
+        raise active.translated(fault) from fault
     finally:
         _unit.reset(token)
         active.rollback()

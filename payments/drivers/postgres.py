@@ -6,7 +6,7 @@ import socket
 import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -35,6 +35,10 @@ from payments.drivers.base import (
     Transient,
 )
 from payments.errors import Busy
+
+# Which psycopg does not call operational. The first: the server became a replica, and keeps its
+# connections.
+_GONE = pg.ReadOnlySqlTransaction | pg.IdleInTransactionSessionTimeout | pg.TransactionTimeout
 
 
 class PostgresDriver:
@@ -67,8 +71,13 @@ class PostgresDriver:
 
         @sa.event.listens_for(engine, "do_connect")
         def _named(_dialect: Any, _record: Any, _args: Any, how: dict[str, Any]) -> None:
-            """So that on-call sees whose it is in pg_stat_activity; after the fork, not before."""
+            """So that on-call sees whose it is in pg_stat_activity; after the fork, not before.
+
+            Of several hosts the one that takes writes is meant, unless the URL says otherwise.
+            """
             how["application_name"] = process_name()
+            if "," in str(how.get("host")):
+                how.setdefault("target_session_attrs", "read-write")
 
         @sa.event.listens_for(engine, "connect")
         def _connected(connection: Any, _record: Any) -> None:
@@ -146,12 +155,9 @@ class PostgresDriver:
         """Whether no transaction is open on it. Asks nobody."""
         return bool(connection.pgconn.transaction_status == TransactionStatus.IDLE)
 
-    def now(self, checkout: Callable[[], Any]) -> datetime:
+    def now(self, connection: Any) -> datetime:
         """The server's clock."""
-        with closing(checkout()) as connection:
-            return clock.aware(
-                connection.driver_connection.execute("SELECT clock_timestamp()").fetchone()[0]
-            )
+        return clock.aware(connection.execute("SELECT clock_timestamp()").fetchone()[0])
 
     def execute(self, cursor: Any, text: str, binds: Mapping[str, Any]) -> None:
         """One round trip. A naive time is refused."""
@@ -190,7 +196,7 @@ class PostgresDriver:
             return LockTimeout()
         if isinstance(fault, pg.QueryCanceled | pg.TooManyConnections):
             return Busy()
-        if isinstance(fault, psycopg.OperationalError | psycopg.InterfaceError):
+        if isinstance(fault, psycopg.OperationalError | psycopg.InterfaceError | _GONE):
             return ConnectionLost()
         return fault
 

@@ -142,7 +142,7 @@ class SqliteDriver:
         """Whether no transaction is open on it."""
         return not connection.in_transaction
 
-    def now(self, checkout: Callable[[], Any]) -> datetime:
+    def now(self, connection: Any) -> datetime:
         """The file's machine is this one."""
         return clock.now()
 

@@ -1,6 +1,6 @@
 """The ledger: accounts, entries and postings, holds. The only room that writes a balance.
 
-For the others: `posting.post` and `reverse`, `holds` (place, capture, release), `accounts` (open
+For the others: `posting.post`, `holds` (place, capture, release), `accounts` (open
 and read), `statements`, `folding` for the clock, `invariants`.
 """
 

@@ -135,17 +135,6 @@ LEDGER = (
         " OR (kind IN ('customer', 'agent', 'merchant')) <> (floor IS NOT NULL)"
         " OR (floor IS NULL AND (NOT collects OR frozen_at IS NOT NULL))",
     ),
-    Invariant(
-        "reversal_undoes_one_entry",
-        "An entry is reversed at most once, by the same postings swapped.",
-        "SELECT reversal.id AS entry_id, reversal.subject_id FROM entries AS reversal"
-        " LEFT JOIN entries AS original ON original.id = reversal.subject_id"
-        " WHERE reversal.kind = 'reversal' AND (original.id IS NULL"
-        " OR EXISTS (SELECT 1 FROM entries AS other WHERE other.kind = 'reversal'"
-        " AND other.subject_id = reversal.subject_id AND other.id <> reversal.id)"
-        " OR EXISTS (SELECT 1 FROM postings WHERE entry_id IN (reversal.id, original.id)"
-        " GROUP BY account_id HAVING sum(amount) <> 0))",
-    ),
 )
 """What must be true of the ledger's own tables."""
 

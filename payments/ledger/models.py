@@ -47,7 +47,7 @@ class Entry(db.Model):
     __table_args__ = (Index("ix_entries_subject_id", "subject_id"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)  # ent_..., in time order
-    kind: Mapped[str]  # payment, refund, transfer, deposit, reversal, adjustment, ...
+    kind: Mapped[str]  # payment, refund, transfer, deposit, adjustment, ...
     subject_id: Mapped[str]  # the object it is for: pay_..., ref_..., trf_..., dep_...
     caller: Mapped[str]  # who asked: cus_..., mer_..., service:taxi, operator:ann, job:expiry
     request_id: Mapped[str | None]
@@ -57,7 +57,7 @@ class Entry(db.Model):
 class Posting(db.Model):
     """One signed line of an entry on one account, never changed.
 
-    The amounts of an entry sum to 0 in each currency. A mistake is mended by a reversal.
+    The amounts of an entry sum to 0 in each currency. A mistake is mended by a further entry.
     """
 
     __tablename__ = "postings"

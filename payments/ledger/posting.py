@@ -15,16 +15,12 @@ from payments import db, ids, origin
 from payments.db import Row, Sql
 from payments.errors import (
     InsufficientFunds,
-    InvalidState,
     LimitExceeded,
     MerchantBalanceInsufficient,
     NotFound,
     WalletFrozen,
 )
 from payments.money import MAX_BALANCE
-
-REVERSAL = "reversal"
-"""The kind of an entry that undoes another; its subject is that entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +74,6 @@ _MOVE = Sql(
     " version = version + 1"
     " WHERE id = :account_id"
 )
-_LINES = Sql("SELECT account_id, amount FROM postings WHERE entry_id = :entry_id ORDER BY id")
-_REVERSED = Sql("SELECT id FROM entries WHERE kind = :kind AND subject_id = :entry_id")
 
 
 def post(
@@ -117,20 +111,6 @@ def post(
     if refused is not None:
         refuse(refused, -kept.get(refused.account_id, 0), reveal)
     return Posted(entry_id, unit.now)
-
-
-def reverse(entry_id: str) -> Posted:
-    """Undo an entry made in error: the same postings, swapped, under kind `reversal`.
-
-    Raises NotFound, InvalidState when it was reversed before, and what `post` raises.
-    """
-    db.one_at_a_time(f"{REVERSAL}:{entry_id}")
-    lines = {row.account_id: -row.amount for row in _LINES.all(entry_id=entry_id)}
-    if not lines:
-        raise NotFound
-    if _REVERSED.one(kind=REVERSAL, entry_id=entry_id) is not None:
-        raise InvalidState("The entry was reversed before; an entry is reversed once.")
-    return post(REVERSAL, entry_id, lines)
 
 
 def refuse(refused: Refusal | Row, needed: int, reveal: bool) -> NoReturn:

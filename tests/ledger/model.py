@@ -35,12 +35,10 @@ class Held:
 
 @dataclass
 class Model:
-    """Accounts, holds and entries by name, and what each step should end with."""
+    """Accounts and holds by name, and what each step should end with."""
 
     purses: dict[str, Purse] = field(default_factory=dict)
     holds: dict[str, Held] = field(default_factory=dict)
-    entries: dict[str, Lines] = field(default_factory=dict)
-    reversed: set[str] = field(default_factory=set)
 
     def judge(self, gains: Lines) -> str:
         """The refusal of the first account that has to give and may not or can't, or `done`."""
@@ -55,7 +53,7 @@ class Model:
                 return "MerchantBalanceInsufficient" if merchant else "InsufficientFunds"
         return "done"
 
-    def post(self, lines: Lines, *, entry: str = "", free: Lines | None = None) -> str:
+    def post(self, lines: Lines, *, free: Lines | None = None) -> str:
         """Move it, or say why not. free: what a hold that this uses up gives free."""
         kept = {name: amount for name, amount in lines.items() if amount}
         if not kept.keys() <= self.purses.keys():
@@ -72,7 +70,6 @@ class Model:
             for name, amount in kept.items():
                 self.purses[name].balance += amount
                 self.purses[name].held -= free.get(name, 0)
-            self.entries[entry] = kept
         return ended
 
     def place(self, account: str, amount: int, *, hold: str) -> str:
@@ -83,14 +80,14 @@ class Model:
             self.holds[hold] = Held(account, amount)
         return ended
 
-    def capture(self, hold: str, lines: Lines, *, entry: str) -> str:
+    def capture(self, hold: str, lines: Lines) -> str:
         """Take of the hold."""
         held = self.holds[hold]
         if held.status != "held":
             return "InvalidState"
         if not 0 < -lines.get(held.account, 0) <= held.amount:
             return "ValueError"
-        ended = self.post(lines, entry=entry, free={held.account: held.amount})
+        ended = self.post(lines, free={held.account: held.amount})
         if ended == "done":
             held.status = "captured"
         return ended
@@ -103,13 +100,3 @@ class Model:
         held.status = status
         self.purses[held.account].held -= held.amount
         return "done"
-
-    def reverse(self, entry: str, *, reversal: str) -> str:
-        """The same lines swapped, once."""
-        if entry in self.reversed:
-            return "InvalidState"
-        swapped = {name: -amount for name, amount in self.entries[entry].items()}
-        ended = self.post(swapped, entry=reversal)
-        if ended == "done":
-            self.reversed.add(entry)
-        return ended

@@ -303,20 +303,6 @@ def test_a_hold_ends_once(session: Open, captures: bool) -> None:
     world.sound()
 
 
-def test_an_entry_is_reversed_by_one(session: Open) -> None:
-    payer, merchant = world.wallet("cus_1", 70), world.shop("mer_1")
-    entry = world.moves({payer: -30, merchant: 30}).entry_id
-    first, second = session(), session()
-    first.does(partial(posting.reverse, entry))
-    second.starts(partial(posting.reverse, entry))
-    first.commits()
-    with pytest.raises(InvalidState):
-        second.ends()
-    second.rolls_back()
-    assert (world.balance(payer), world.balance(merchant)) == (70, 0)
-    world.sound()
-
-
 def test_an_account_is_opened_once(session: Open) -> None:
     first, second = session(), session()
     opened = first.does(partial(accounts.open_account, "cus_1", "customer", "EUR"))

@@ -9,9 +9,7 @@ from payments import origin
 from payments.db import Sql, unit_of_work
 from payments.errors import (
     InsufficientFunds,
-    InvalidState,
     MerchantBalanceInsufficient,
-    NotFound,
     PaymentsError,
     WalletFrozen,
 )
@@ -189,37 +187,6 @@ def test_accounts_without_a_floor_lie_aside_whichever_way(database_kind: str) ->
     world.sound()
     folding.fold_all()
     assert (world.stored(fees), world.stored(outside)) == (-20, -100)
-    world.sound()
-
-
-def test_an_entry_is_reversed_once() -> None:
-    payer, merchant, fees = world.wallet("cus_1", 10_00), world.shop(), world.fees()
-    entry = world.moves({payer: -4_00, merchant: 3_90, fees: 10}).entry_id
-    reversal = world.did(lambda: posting.reverse(entry))
-    assert [world.balance(each) for each in (payer, merchant, fees)] == [10_00, 0, 0]
-    written = ENTRIES.all()[-1]
-    assert (written.id, written.kind, written.subject_id) == (
-        reversal.entry_id,
-        "reversal",
-        entry,
-    )
-    with pytest.raises(InvalidState, match="once"):
-        world.did(lambda: posting.reverse(entry))
-    with pytest.raises(NotFound):
-        world.did(lambda: posting.reverse("ent_none"))
-    world.did(lambda: posting.reverse(reversal.entry_id))  # an error in its turn
-    assert world.balance(merchant) == 3_90
-    world.sound()
-
-
-def test_a_reversal_needs_the_money_to_be_there_still() -> None:
-    payer, merchant = world.wallet("cus_1", 10_00), world.shop()
-    entry = world.moves({payer: -4_00, merchant: 4_00}).entry_id
-    world.moves({merchant: -1, payer: 1})
-    with pytest.raises(MerchantBalanceInsufficient):
-        world.did(lambda: posting.reverse(entry))
-    world.moves({payer: -1, merchant: 1})
-    world.did(lambda: posting.reverse(entry))
     world.sound()
 
 

@@ -8,7 +8,7 @@ import flask
 from flask import Blueprint, Flask
 from flask_migrate import Migrate
 
-from payments import audit, config, db, drivers, ledger, logs
+from payments import audit, config, db, drivers, ledger, logs, successes
 from payments import settings as runtime_settings
 from payments.api import (
     admin,
@@ -58,6 +58,7 @@ from payments.webhooks import drain, sweep
 TABLES = (
     audit,
     runtime_settings,
+    successes,
     ledger,
     events_models,
     customers_models,

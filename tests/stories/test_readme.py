@@ -32,6 +32,12 @@ SHOWN_BY = {
     ".venv/bin/python scripts/migrate.py": (
         "tests/stories/test_readme.py::test_migrate_brings_a_fresh_database_up"
     ),
+    ".venv/bin/python scripts/reconcile.py": (
+        "tests/scripts/test_reconcile.py::test_a_sound_ledger_is_fine_and_the_run_is_noted"
+    ),
+    ".venv/bin/python scripts/reconcile.py --fix-balances": (
+        "tests/scripts/test_reconcile.py::test_the_runbooks_command_repairs_without_a_terminal"
+    ),
 }
 """Command -> the test or fixture that runs it."""
 

@@ -61,7 +61,7 @@ def id_of(prefix: str) -> Callable[[str], str]:
 
     def checked(text: str) -> str:
         if not ids.is_id(prefix, text):
-            raise argparse.ArgumentTypeError(f"{text!r} is no id such as {prefix}_0193…")
+            raise argparse.ArgumentTypeError(f"{text!r} is no id such as {prefix}_0193...")
         return text
 
     return checked

@@ -26,8 +26,8 @@ from scripts import _run
 from scripts._run import FINE, FOUND
 
 EXAMPLES = """
-DB_URL=postgresql://… .venv/bin/python scripts/reconcile.py
-DB_URL=postgresql://… .venv/bin/python scripts/reconcile.py --fix-balances
+DB_URL=postgresql://user@host/payments .venv/bin/python scripts/reconcile.py
+DB_URL=postgresql://user@host/payments .venv/bin/python scripts/reconcile.py --fix-balances
 .venv/bin/python scripts/reconcile.py --json | jq .findings
 """
 

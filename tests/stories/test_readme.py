@@ -38,6 +38,10 @@ SHOWN_BY = {
     ".venv/bin/python scripts/reconcile.py --fix-balances": (
         "tests/scripts/test_reconcile.py::test_the_runbooks_command_repairs_without_a_terminal"
     ),
+    (
+        ".venv/bin/python scripts/settlement_report.py"
+        " --from 2025-09-01T00:00:00Z --to 2025-09-30T23:59:59Z > settlement.csv"
+    ): "tests/scripts/test_settlement_report.py::test_the_runbooks_command_as_it_stands",
 }
 """Command -> the test or fixture that runs it."""
 

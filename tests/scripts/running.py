@@ -131,3 +131,9 @@ def connected(postgres: str) -> "Iterator[psycopg.Connection[tuple[Any, ...]]]":
         host=str(parts.query["host"]), user=parts.username, dbname=parts.database, autocommit=True
     ) as connection:
         yield connection
+
+
+def waiting(connection: "psycopg.Connection[tuple[Any, ...]]") -> bool:
+    """Whether somebody waits for a lock."""
+    found = connection.execute("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    return bool(found.fetchall())

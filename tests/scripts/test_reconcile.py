@@ -16,7 +16,6 @@ from tests.scripts import running
 pytestmark = pytest.mark.slow
 
 AUDIT = Sql("SELECT actor, subject_id FROM audit_log WHERE action = 'ledger.rebuild_balance'")
-WAITS = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 WRONG = "UPDATE accounts SET balance = balance + 7, held = held + 3 WHERE id = '{}'"
 
 
@@ -175,6 +174,6 @@ def test_ctrl_c_stops_it(postgres, tmp_path):
     with running.connected(postgres) as owner, running.connected(postgres) as other:
         owner.execute(held)
         code, said = running.interrupted(
-            postgres, tmp_path, "reconcile.py", when=lambda: other.execute(WAITS).fetchall()
+            postgres, tmp_path, "reconcile.py", when=lambda: running.waiting(other)
         )
     assert (code, said) == (130, "reconcile: stopped\n")

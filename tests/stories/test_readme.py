@@ -42,6 +42,12 @@ SHOWN_BY = {
         ".venv/bin/python scripts/settlement_report.py"
         " --from 2025-09-01T00:00:00Z --to 2025-09-30T23:59:59Z > settlement.csv"
     ): "tests/scripts/test_settlement_report.py::test_the_runbooks_command_as_it_stands",
+    ".venv/bin/python scripts/webhooks_requeue.py --dry-run": (
+        "tests/scripts/test_webhooks_requeue.py::test_a_dry_run_shows_and_changes_nothing"
+    ),
+    ".venv/bin/python scripts/webhooks_requeue.py": (
+        "tests/scripts/test_webhooks_requeue.py::test_what_failed_is_sent_again_under_its_old_id"
+    ),
 }
 """Command -> the test or fixture that runs it."""
 

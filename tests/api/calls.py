@@ -163,6 +163,9 @@ CALLS: dict[tuple[str, str], Call] = {
     ("GET", "/v1/api_keys"): Call(query=lambda w: f"merchant={w.ids['merchant_id']}", names=True),
     ("POST", "/v1/payments"): Call(lambda w: {**MONEY, "customer_phone": ANN}),
     ("POST", "/v1/refunds"): Call(lambda w: {"payment": w.facts["paid"]}, names=True),
+    ("GET", "/v1/settlements"): Call(
+        query=lambda w: "from=2025-09-01T00:00:00Z&to=2025-09-30T23:59:59Z"
+    ),
     ("POST", "/v1/webhook_endpoints"): Call(lambda w: {"url": HOOK, "events": ["*"]}),
     ("PATCH", "/v1/webhook_endpoints/<endpoint_id>"): Call(
         lambda w: {"events": ["payment.succeeded"], "status": "enabled"}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from payments import clock
 
@@ -26,7 +27,7 @@ class Period:
 
     def named(self) -> dict[str, str]:
         """`from` and `to` as they were named, in UTC."""
-        return {"from": clock.to_rfc3339(self.start), "to": clock.to_rfc3339(self.last)}
+        return dict(_named(self.start, self.last))
 
 
 def period(start: datetime, last: datetime) -> Period:
@@ -42,6 +43,12 @@ def period(start: datetime, last: datetime) -> Period:
     if end <= start:
         raise ValueError("the end lies before the beginning")
     return Period(clock.aware(start), end, clock.aware(last))
+
+
+@lru_cache(maxsize=8)
+def _named(start: datetime, last: datetime) -> tuple[tuple[str, str], ...]:
+    """Asked for each row of a report."""
+    return ("from", clock.to_rfc3339(start)), ("to", clock.to_rfc3339(last))
 
 
 def _unit(moment: datetime) -> timedelta:

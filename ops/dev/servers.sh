@@ -1,6 +1,6 @@
 #!/bin/sh
-# Bring what the tests start for themselves: Postgres 15 or newer, and Redis. Nothing is started
-# here, and a server that runs already is never used.
+# Bring what the tests start for themselves: Postgres 15 or newer, and Redis; and age, for backups.
+# Nothing is started here, and a server that runs already is never used.
 set -eu
 
 have_postgres() {
@@ -13,12 +13,17 @@ have_postgres() {
 }
 
 have_redis() {
-    command -v redis-server >/dev/null
+    command -v redis-server >/dev/null && command -v redis-cli >/dev/null
+}
+
+have_age() {
+    command -v age >/dev/null
 }
 
 missing=
 have_postgres || missing="postgresql"
 have_redis || missing="$missing redis-server"
+have_age || missing="$missing age"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ]; then
@@ -29,7 +34,7 @@ else
     as_root=none
 fi
 if [ "$as_root" = none ] || ! command -v apt-get >/dev/null; then
-    echo "make test needs Postgres 15 or newer and Redis: install the packages$(printf ' %s' $missing)" >&2
+    echo "make test needs Postgres 15 or newer, Redis and age: install the packages$(printf ' %s' $missing)" >&2
     exit 1
 fi
 
@@ -44,7 +49,7 @@ fi
 $as_root apt-get update -qq
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null
 
-if ! have_postgres || ! have_redis; then
-    echo "make test needs Postgres 15 or newer and Redis; this system's packages do not bring them" >&2
+if ! have_postgres || ! have_redis || ! have_age; then
+    echo "make test needs Postgres 15 or newer, Redis and age; this system's packages do not bring them" >&2
     exit 1
 fi

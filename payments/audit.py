@@ -57,10 +57,12 @@ def record(
 ) -> None:
     """Write one line into the trail, in the open unit of work, and the same as a log line.
 
-    A refused call is recorded in a unit of its own, since its effect is rolled back.
+    A refused call is recorded in a unit of its own, since its effect is rolled back. The log line
+    bears the record's id: after a restore it tells what was done that the backup does not know.
     """
+    audit_id = ids.new("aud")
     _INSERT.run(
-        id=ids.new("aud"),
+        id=audit_id,
         actor=actor,
         action=action,
         subject_id=subject_id,
@@ -72,6 +74,7 @@ def record(
     log.info(
         "audit",
         extra={
+            "audit_id": audit_id,
             "actor": actor,
             "action": action,
             "subject_id": subject_id,

@@ -10,11 +10,11 @@ write is refused: nothing is written that is not committed together with what it
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 from payments import clock, drivers
 from payments.drivers import ConnectionLost, Driver, Duplicate, Statement
@@ -37,7 +37,7 @@ from payments.units import (
 
 __all__ = [
     "CLOSED_AFTER", "UNIT_LIMIT_S", "Base", "Duplicate", "Long", "Row", "Sql", "Statement", "Store",
-    "Unit", "UtcDateTime", "after_commit", "at_commit", "current_store", "db", "in_unit",
+    "Unit", "UtcDateTime", "Version", "after_commit", "at_commit", "current_store", "db", "in_unit",
     "is_in_unit", "now", "one_at_a_time", "snapshot", "together", "unit", "unit_of_work", "use",
 ]  # fmt: skip
 
@@ -46,6 +46,8 @@ T = TypeVar("T")
 
 Long = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 """Text of any length, such as JSON. Like all text it is compared byte by byte on both databases."""
+Version = Annotated[int, mapped_column(sa.BigInteger)]
+"""Grows with each change of its row. A restore raises it past any that was ever shown, by time."""
 
 
 class Base(DeclarativeBase):

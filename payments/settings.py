@@ -19,7 +19,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from payments import audit, clock, config, db, origin
 from payments.config import Settings
-from payments.db import Long, Row, Sql, Store, UtcDateTime
+from payments.db import Long, Row, Sql, Store, UtcDateTime, Version
 from payments.errors import Busy
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class RuntimeSetting(db.db.Model):  # type: ignore[name-defined]
     value_json: Mapped[str | None] = mapped_column(Long)
     overlay_json: Mapped[str | None] = mapped_column(Long)
     overlay_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    version: Mapped[int]
+    version: Mapped[Version]
     updated_by: Mapped[str]
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

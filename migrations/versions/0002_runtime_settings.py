@@ -26,7 +26,7 @@ def upgrade() -> None:
         sa.Column("value_json", JSON),
         sa.Column("overlay_json", JSON),
         sa.Column("overlay_until", sa.DateTime(timezone=True)),
-        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("updated_by", BYTES, nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_runtime_settings"),

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from payments.db import Long, UtcDateTime, db
+from payments.db import Long, UtcDateTime, Version, db
 
 
 def _where_set(column: str, *columns: str) -> Index:
@@ -85,7 +85,7 @@ class Payment(db.Model):
     reference: Mapped[str | None]
     description: Mapped[str | None]
     metadata_json: Mapped[str | None] = mapped_column(Long)
-    version: Mapped[int]
+    version: Mapped[Version]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     capture_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -112,5 +112,5 @@ class Refund(db.Model):
     status: Mapped[str]
     reason: Mapped[str | None]
     metadata_json: Mapped[str | None] = mapped_column(Long)
-    version: Mapped[int]
+    version: Mapped[Version]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

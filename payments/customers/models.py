@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from payments.db import UtcDateTime, db
+from payments.db import UtcDateTime, Version, db
 
 
 class Customer(db.Model):
@@ -17,7 +17,7 @@ class Customer(db.Model):
     phone: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str | None]
     signed_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the first sign-in
-    version: Mapped[int]
+    version: Mapped[Version]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -84,7 +84,7 @@ class Session(db.Model):
     customer_id: Mapped[str] = mapped_column(ForeignKey("customers.id"))
     status: Mapped[str]
     user_agent: Mapped[str | None]
-    version: Mapped[int]
+    version: Mapped[Version]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_used_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from payments.db import Long, UtcDateTime, db
+from payments.db import Long, UtcDateTime, Version, db
 
 
 class Event(db.Model):
@@ -60,7 +60,7 @@ class WebhookEndpoint(db.Model):
     failing_since_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     closed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the breaker is open
     succeeded_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    version: Mapped[int]
+    version: Mapped[Version]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -104,7 +104,7 @@ class Delivery(db.Model):
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     lease_token: Mapped[str | None]
     last_outcome: Mapped[str | None]
-    version: Mapped[int]
+    version: Mapped[Version]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

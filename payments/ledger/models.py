@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from payments.db import UtcDateTime, db
+from payments.db import UtcDateTime, Version, db
 
 
 class Account(db.Model):
@@ -36,7 +36,7 @@ class Account(db.Model):
     floor: Mapped[int | None] = mapped_column(BigInteger)
     collects: Mapped[bool]
     frozen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    version: Mapped[int]
+    version: Mapped[Version]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -114,7 +114,7 @@ class Hold(db.Model):
     amount: Mapped[int] = mapped_column(BigInteger)
     captured: Mapped[int] = mapped_column(BigInteger)
     status: Mapped[str]
-    version: Mapped[int]
+    version: Mapped[Version]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from payments.db import UtcDateTime, db
+from payments.db import UtcDateTime, Version, db
 
 
 class Merchant(db.Model):
@@ -28,7 +28,7 @@ class Merchant(db.Model):
     status: Mapped[str]
     hot: Mapped[bool]
     negative_limit: Mapped[int] = mapped_column(BigInteger)
-    version: Mapped[int]
+    version: Mapped[Version]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -49,7 +49,7 @@ class ApiKey(db.Model):
     secret_hash: Mapped[str] = mapped_column(unique=True)
     hint: Mapped[str]  # the last four characters, to tell keys apart
     scopes: Mapped[str]
-    version: Mapped[int]
+    version: Mapped[Version]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from payments.db import UtcDateTime, db
+from payments.db import UtcDateTime, Version, db
 
 
 class Transfer(db.Model):
@@ -40,7 +40,7 @@ class Transfer(db.Model):
     status: Mapped[str]
     service: Mapped[str | None]
     reference: Mapped[str | None]
-    version: Mapped[int]
+    version: Mapped[Version]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -67,5 +67,5 @@ class Deposit(db.Model):
     amount: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str]
     status: Mapped[str]
-    version: Mapped[int]
+    version: Mapped[Version]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 NAME = re.compile(r"([0-9A-F]{24})-([0-9a-f]{64})(\.age)?")
+SEGMENT_BYTES = 16 * 1024 * 1024
+"""As Postgres is built; `initdb --wal-segsize` is not provided for."""
 
 
 def segments(archive: Path) -> dict[str, Path]:

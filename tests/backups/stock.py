@@ -1,6 +1,7 @@
 """For tests of backups: keys kept apart, a stocked database, and the scripts as they are run."""
 
 import contextlib
+import contextvars
 import io
 import json
 import os
@@ -68,7 +69,8 @@ def run(main: Callable[[Sequence[str]], int], *arguments: object, **variables: s
     os.environ.update(variables)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main([str(each) for each in arguments])
+            # A script makes an app of its own; its database must not become this test's.
+            code = contextvars.copy_context().run(main, [str(each) for each in arguments])
     finally:
         os.environ.clear()
         os.environ.update(before)

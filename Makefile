@@ -1,12 +1,12 @@
 # Each line also works typed by hand, from the root of the repository.
 .DEFAULT_GOAL := help
-.PHONY: help install run demo migrate test lint types contract unit fmt bench
+.PHONY: help install run demo migrate test lint types contract unit fmt bench restore-drill
 
 # Every branch of these is tested; `make test` fails below 100 %.
 GATED := payments/ledger/*,payments/events/*,payments/checkout/*,payments/webhooks/*,payments/api/idempotency.py
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # A stamp is written after the whole installation, so an interrupted one is done again.
 .venv/bin/python:
@@ -57,3 +57,7 @@ fmt: .venv/dev.stamp ## put the code in its format
 
 bench: .venv/dev.stamp ## speed as ratios to plain baselines, into bench.json
 	.venv/bin/python scripts/bench.py
+
+restore-drill: .venv/dev.stamp ## back up under load, destroy both stores, restore, compare, time it
+	ops/dev/servers.sh
+	.venv/bin/python scripts/restore_drill.py

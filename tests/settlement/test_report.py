@@ -108,8 +108,7 @@ def test_a_kind_that_nobody_knew_is_an_adjustment(shop):
 
 def test_a_reversed_entry_is_taken_back_by_an_adjustment(shop):
     before = report.of_merchant(lately(), shop)[0]
-    entry = Sql("SELECT id FROM entries WHERE kind = 'payout'").scalar()
-    world.did(lambda: posting.reverse(entry))
+    corrects(shop, 10_00, "reversal")
     (row,) = report.of_merchant(lately(), shop)
     assert (row.payouts, row.adjustments) == (10_00, 10_07)
     assert row.closing == before.closing + 10_00

@@ -4,8 +4,17 @@ Nothing here needs a command line beside it: `gunicorn -c ops/gunicorn.conf.py w
 root of the repository.
 """
 
+import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
+
+# What the web processes count lies in files that each of them can sum up. A folder of this very
+# start: counters of another would be counted again. Set before anything imports the counters.
+_COUNTERS = f"payments-counters-{os.getpid()}-"
+if not Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")).name.startswith(_COUNTERS):
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_COUNTERS)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # gunicorn adds it later than this
 
@@ -13,6 +22,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
+from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
 
 from payments.app import after_fork, before_exit
 from payments.config import ConfigError, load_settings
@@ -77,6 +87,16 @@ control_socket_disable = True
 def post_fork(server: Arbiter, worker: Worker) -> None:
     """In the child: connections of the parent let go, and the clock started where it runs here."""
     after_fork(server.app.wsgi())
+
+
+def child_exit(server: Arbiter, worker: Worker) -> None:
+    """In the parent: what a dead process was just doing is told no more; what it counted stays."""
+    GunicornInternalPrometheusMetrics.mark_process_dead_on_child_exit(worker.pid)
+
+
+def on_exit(server: Arbiter) -> None:
+    """In the parent, at its end: its folder goes with it."""
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
 
 
 def worker_exit(server: Arbiter, worker: Worker) -> None:

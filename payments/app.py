@@ -8,7 +8,7 @@ import flask
 from flask import Blueprint, Flask
 from flask_migrate import Migrate
 
-from payments import audit, config, db, drivers, ledger, logs, successes
+from payments import audit, config, counters, db, drivers, ledger, logs, successes, totals
 from payments import settings as runtime_settings
 from payments.api import (
     admin,
@@ -27,6 +27,7 @@ from payments.api import (
     limits,
     me,
     merchants,
+    metrics,
     openapi,
     pay,
     payments,
@@ -41,6 +42,7 @@ from payments.api import (
 )
 from payments.api import models as api_models
 from payments.api.bodies import MAX_BODY
+from payments.api.routing import routes_of
 from payments.checkout import expiry
 from payments.checkout import invariants as checkout_invariants
 from payments.checkout import models as checkout_models
@@ -51,16 +53,18 @@ from payments.db import Store
 from payments.events import models as events_models
 from payments.ledger import folding
 from payments.merchants import models as merchants_models
+from payments.operations import gauges as operations_gauges
 from payments.operations import models as operations_models
 from payments.operations.clock import Clock, Task
 from payments.transfers import invariants as transfers_invariants
 from payments.transfers import models as transfers_models
-from payments.webhooks import drain, sweep
+from payments.webhooks import backlog, drain, sweep
 
 TABLES = (
     audit,
     runtime_settings,
     successes,
+    totals,
     ledger,
     events_models,
     customers_models,
@@ -72,6 +76,9 @@ TABLES = (
 )
 """Where tables are described. Importing them is what makes the metadata whole."""
 
+GAUGES = (folding, backlog, operations_gauges)
+"""Where gauges are read. Importing them is what makes `/metrics` whole."""
+
 SWEEP_LEASE_S = 2 * sweep.RUN_S
 EXPIRY_S, EXPIRED_AT_ONCE = 1.0, 500
 FOLDING_S = 1.0
@@ -81,6 +88,7 @@ MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
     health.bp,
+    metrics.bp,
     auth.bp,
     me.bp,
     wallets.bp,
@@ -137,6 +145,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     transfers_invariants.register()
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
+    counters.begin_at_zero((one.method, one.rule, one.status) for one in routes_of(app))
     return app
 
 

@@ -83,7 +83,8 @@ class Later:
 class Unit:
     """One transaction: all of it or nothing. writes: False for a snapshot.
 
-    in_read_only: it may write while all else is stopped (an operator's settings).
+    in_read_only: it may write while all else is stopped (an operator's settings). grown: what
+    `totals` counts, once it does.
     """
 
     def __init__(self, store: Store, *, writes: bool, in_read_only: bool = False) -> None:
@@ -92,6 +93,8 @@ class Unit:
         self._asks_switch = writes and not in_read_only
         self.started = time.monotonic()
         self.effects: list[Callable[[], object]] = []
+        self.grown: dict[tuple[str, str], int] | None = None
+        self._last: list[Callable[[], object]] = []
         self._pooled: Any = None
         self._now: datetime | None = None
         self._later: list[Later] = []
@@ -131,6 +134,10 @@ class Unit:
         """
         self._later.append(Later(statement, then))
 
+    def before_commit(self, prepare: Callable[[], object]) -> None:
+        """Call this when nothing but the COMMIT is left, to queue what closes the unit."""
+        self._last.append(prepare)
+
     def after_commit(self, effect: Callable[[], object]) -> None:
         """Run this once the commit has happened: never for work that was rolled back.
 
@@ -145,6 +152,8 @@ class Unit:
         """
         if self._broken:
             raise RuntimeError("a statement of this unit failed: a part of it can't be committed")
+        for prepare in self._last:
+            prepare()
         if self._now is None and not self._later:
             return
         if self._now is None:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
-from payments import config, errors
+from payments import app, config, errors, gauges, totals
 
 ROOT = config.ROOT
 MAX_FILE_LINES = 400
@@ -304,3 +305,11 @@ def test_every_error_is_told_once_in_the_readme_and_drawn_in_the_tree():
     assert [error for error in known if not error.__doc__ or not error.title] == []
     tree = (errors.__doc__ or "").partition("PaymentsError\n")[2].partition("\n\n")[0]
     assert sorted(re.findall(r"\b[A-Z]\w+", tree)) == sorted(error.__name__ for error in known)
+
+
+def test_every_metric_is_in_the_readme():
+    assert app.GAUGES  # the app brings them all
+    families = [*(family.name for family in REGISTRY.collect()), *gauges.GAUGES, *totals.TOTALS]
+    ours = {name for name in families if name.startswith(("payments_", "http_"))}
+    assert len(ours) > 20
+    assert {name for name in ours if name not in README} == set()

@@ -16,6 +16,7 @@ from payments.api import requests, signatures
 from payments.api.idempotency import Premise
 from payments.api.requests import ApiRequest
 from payments.config import NamedSecret
+from payments.counters import OLD_SECRET_USES
 from payments.customers import sessions, tokens
 from payments.db import Row
 from payments.errors import KeyRevoked, PaymentsError, Unauthenticated
@@ -89,8 +90,9 @@ def matching(shown: str, entries: tuple[NamedSecret, ...], variable: str) -> Nam
 
 
 def note_place(variable: str, place: int) -> None:
-    """Log the use of an entry that is not the first of its list."""
+    """Count and log the use of an entry that is not the first of its list."""
     if place > 0:
+        OLD_SECRET_USES.labels(variable).inc()
         log.info("an old secret was used", extra={"variable": variable, "place": place + 1})
 
 

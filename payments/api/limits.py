@@ -26,6 +26,7 @@ from redis.retry import Retry
 from payments import settings
 from payments.api import guards, problems, requests
 from payments.api.requests import ApiRequest
+from payments.counters import RATE_LIMITED
 from payments.errors import RateLimited
 from payments.origin import Operator
 from payments.settings import RateLimit
@@ -117,6 +118,7 @@ def _item(text: str) -> RateLimitItem:
 
 
 def _refused(limiter: Limiter, request: ApiRequest) -> RateLimited:
+    RATE_LIMITED.labels("address" if request.caller is None else "caller").inc()
     _, _, left_s = _standing(limiter, request)
     return RateLimited(
         "Too many requests. `Retry-After` says when to come back.", retry_after_s=left_s

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import flask
 from flask import Flask, Request, Response
 
-from payments import ids, logs
+from payments import counters, ids, logs
 from payments.errors import PaymentsError
 from payments.origin import Caller
 
@@ -124,15 +124,19 @@ def _finish(response: Response) -> Response:
         headers.setdefault(name, value)
     if flask.current_app.config["HSTS"]:
         headers["Strict-Transport-Security"] = "max-age=31536000"
+    method = request.method if request.method in _METHODS else "OTHER"
+    route = route_name(request)
+    took_s = time.perf_counter() - request.started
+    counters.answered(method, route, response.status_code, took_s)
     log.info(
         "request",
         extra={
-            "method": request.method if request.method in _METHODS else "OTHER",
-            "route": route_name(request),
+            "method": method,
+            "route": route,
             "status": response.status_code,
             "code": request.problem.code if request.problem else None,
             "caller": request.caller.scope if request.caller else None,
-            "duration_ms": round((time.perf_counter() - request.started) * 1000, 1),
+            "duration_ms": round(took_s * 1000, 1),
         },
     )
     return response

@@ -11,7 +11,7 @@ nothing.
 from datetime import timedelta
 from typing import Any
 
-from payments import db, ids
+from payments import db, ids, totals
 from payments.checkout import codes, fees, lookup, objects, statuses
 from payments.checkout.lookup import MAY_SEE, RECORDED
 from payments.db import Row, Sql
@@ -25,6 +25,15 @@ from payments.events import outbox
 from payments.ledger import accounts, holds, posting
 from payments.merchants import applications
 
+PAYMENTS = totals.total(
+    "payments_payments_total", "Payments that came into a status.", status=statuses.ALL
+)
+AMOUNTS = totals.total(
+    "payments_amount_minor_total",
+    "What those payments asked for, or what was captured of them, in minor units.",
+    currency=(),
+    status=statuses.ALL,
+)
 CAPTURE_WITHIN = timedelta(days=7)
 """How long after the confirm an authorized amount may be captured."""
 
@@ -222,7 +231,10 @@ def lines(row: Row) -> dict[str, int]:
 
 
 def record(what: str, row: Row) -> None:
-    """Write the event `payment.<what>` with the merchant's view of this moment."""
+    """Write the event `payment.<what>` with the merchant's view of this moment, and count it."""
+    PAYMENTS.grow(status=row.status)
+    amount = row.amount_captured if row.status == "succeeded" else row.amount
+    AMOUNTS.grow(amount, currency=row.currency, status=row.status)
     outbox.record(
         f"payment.{what}",
         merchant_id=row.merchant_id,

@@ -28,6 +28,10 @@ _POSSIBLE = {
 }
 
 
+ALL = tuple(_POSSIBLE)
+"""Every status."""
+
+
 def is_late(payment: Row) -> bool:
     """Whether its time is over by the unit's clock, and it does not read as `expired` yet."""
     ends_at = {"pending": payment.expires_at, "authorized": payment.capture_before}

@@ -14,6 +14,7 @@ import secrets
 from datetime import timedelta
 
 from payments import clock, config, db, ids
+from payments.counters import OTP_REQUESTS, OTP_VERIFICATIONS
 from payments.customers import sms, velocity
 from payments.db import Row, Sql
 from payments.errors import InvalidCode
@@ -61,6 +62,7 @@ def send(phone: str, address: str) -> dict[str, str]:
         code_hash=_hash(config.current().secret_key[0], challenge_id, code),
         expires_at=now + LIFETIME,
     )
+    db.after_commit(OTP_REQUESTS.labels("sent").inc)
     db.after_commit(lambda: sms.send(phone, code))
     return {
         "challenge_id": challenge_id,
@@ -90,6 +92,7 @@ def use(challenge_id: str, code: str) -> str:
     if row is None or not _is_code(row, challenge_id, code) or not _USE.run(id=challenge_id):
         raise _refusal()
     _FORGET_TRIES.run(challenge_id=challenge_id)
+    db.after_commit(OTP_VERIFICATIONS.labels("success").inc)
     return str(row.phone)
 
 
@@ -107,6 +110,7 @@ def _hash(key: str, challenge_id: str, code: str) -> str:
 
 
 def _refusal() -> InvalidCode:
+    OTP_VERIFICATIONS.labels("wrong").inc()
     # One answer for all: which of them it is would help whoever guesses.
     return InvalidCode(
         "The code is wrong, used, replaced, out of tries or out of time. Ask for a new one if"

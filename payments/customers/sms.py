@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from payments import config
 from payments.config import Settings
+from payments.counters import OTP_REQUESTS
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ def send(phone: str, code: str) -> None:
         # Not a daemon: a process that ends waits for its last messages, at most the deadline.
         threading.Thread(target=_send_apart, args=(settings, phone, code), name="sms").start()
     else:
+        OTP_REQUESTS.labels("undelivered").inc()
         log.error("the SMS gateway is hanging: a message was not sent")
 
 
@@ -66,10 +68,13 @@ def _send_apart(settings: Settings, phone: str, code: str) -> None:
         text = f"{code} is your code. It is good for 5 minutes. Give it to nobody."
         status = _post(settings, {"to": phone, "text": text})
         if not 200 <= status < 300:
+            OTP_REQUESTS.labels("undelivered").inc()
             log.error("the SMS gateway refused a message", extra={"status": status})
     except TimeoutError:
+        OTP_REQUESTS.labels("undelivered").inc()
         log.error("the SMS gateway did not answer in time", extra={"deadline_s": DEADLINE_S})
     except Exception as fault:  # the thread's end: nobody above would hear of it
+        OTP_REQUESTS.labels("undelivered").inc()
         log.error("the SMS gateway could not be reached", extra={"fault": type(fault).__name__})
     finally:
         _free.release()

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from math import ceil
 
 from payments import db, settings
+from payments.counters import OTP_REQUESTS, OTP_VERIFICATIONS, RATE_LIMITED
 from payments.db import Sql
 from payments.errors import RateLimited
 from payments.settings import Otp
@@ -93,6 +94,10 @@ def _require_room(
     full = _full_until(rows, limits, phone, address)
     if not full:
         return
+    asked_for = OTP_REQUESTS if rows is _CODES else OTP_VERIFICATIONS
+    asked_for.labels("limited").inc()
+    for scope in full:
+        RATE_LIMITED.labels(scope).inc()
     log.warning("too many one-time codes or tries", extra={"scopes": sorted(full)})
     raise RateLimited(
         "Too many one-time codes were asked for or tried. `Retry-After` says when to come back.",

@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq import Queue
 from rq.serializers import JSONSerializer
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from payments import clock, config
 
@@ -118,3 +120,28 @@ def wake_at(moment: datetime) -> bool:
             to.queue.enqueue_at(due, DRAIN_JOB, result_ttl=0, job_timeout=DRAIN_LIMIT_S)
 
     return line(url).say(wake)
+
+
+def waiting_jobs() -> int | None:
+    """How many jobs wait in the queue; None without a Redis that answers."""
+    return _asked(lambda to: to.queue.count)
+
+
+def living_workers() -> int | None:
+    """How many workers serve the queue and have said so lately; None as above."""
+    return _asked(_count_workers)
+
+
+def _count_workers(to: Line) -> int:
+    # RQ's set keeps the names of the dead; the key of each goes when it has been silent.
+    names: Any = to.redis.smembers(WORKERS_BY_QUEUE_KEY % QUEUE)
+    living: Any = to.redis.exists(*names) if names else 0
+    return int(living)
+
+
+def _asked(question: Callable[[Line], int]) -> int | None:
+    url = config.current().redis_url
+    answers: list[int] = []
+    if url is None or not line(url).say(lambda to: answers.append(question(to))):
+        return None
+    return answers[0]

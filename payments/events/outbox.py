@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from payments import clock, db, ids, origin
+from payments import clock, db, ids, origin, totals
 from payments.db import Row, Sql
 from payments.events import nudges
 from payments.events.types import EVENT_TYPES
@@ -39,6 +39,19 @@ WHERE e.merchant_id = :merchant_id AND e.status <> 'deleted'
         ELSE e.id = :only END
 RETURNING status
 """)
+_CANCELED_ON_SQLITE = Sql(
+    "INSERT INTO metric_totals (name, labels, shard, value)"
+    " SELECT :name, :labels, 0, count(*) FROM deliveries"
+    " WHERE event_id = :id AND status = 'canceled' HAVING count(*) > 0"
+    " ON CONFLICT (name, labels, shard) DO UPDATE SET value = metric_totals.value + excluded.value"
+)
+
+DELIVERIES = totals.total(
+    "payments_webhook_deliveries_total",
+    "Deliveries that came to an end. One that is sent again may come to another.",
+    outcome=("delivered", "failed", "canceled"),
+)
+"""Grown here by what is canceled from the start, for a disabled endpoint; else by `webhooks`."""
 
 
 def record(
@@ -74,6 +87,10 @@ def record(
     if unit.store.is_sqlite:
         unit.at_commit(_RECORD.given(**binds))
         unit.at_commit(_OWE_ON_SQLITE.given(**binds), _nudge_for)
+        canceled = DELIVERIES.key(outcome="canceled")
+        unit.at_commit(
+            _CANCELED_ON_SQLITE.given(id=event_id, name=DELIVERIES.name, labels=canceled)
+        )
     else:
         unit.at_commit(_RECORD.given(**binds), _nudge_for)
     return event_id

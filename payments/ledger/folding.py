@@ -8,11 +8,13 @@ would otherwise miss rows which another folder holds, and refuse with money ther
 import logging
 import time
 from collections import deque
+from datetime import datetime
 from functools import partial
 
 from payments import db
 from payments.db import Row, Sql
 from payments.errors import Busy
+from payments.gauges import gauge
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,17 @@ _WAITING = Sql(
     " SELECT account_id FROM first ORDER BY created_at LIMIT :limit",
     sqlite="SELECT account_id FROM unfolded_postings LIMIT :limit",
 )
+
+_OLDEST = Sql(
+    "SELECT created_at FROM unfolded_postings ORDER BY posting_id LIMIT 1",
+)
+
+
+@gauge("payments_unfolded_oldest_seconds", "Age of the oldest side row that no fold has taken.")
+def oldest_s() -> float:
+    """How far folding is behind, in seconds; 0 where nothing waits. Ids are in time order."""
+    oldest: datetime | None = _OLDEST.scalar()
+    return 0.0 if oldest is None else max(0.0, (db.now() - oldest).total_seconds())
 
 
 def fold(account_id: str, after: str = "") -> Row:

@@ -28,17 +28,17 @@ LEASE_MARGIN_S = 30.0
 _IS_FREE = "(d.lease_until IS NULL OR d.lease_until <= :now)"
 _IS_DUE = f"d.status = 'pending' AND d.next_attempt_at <= :now AND {_IS_FREE}"
 _IS_TO_TAKE = "d.status = 'pending' AND d.next_attempt_at <= :now AND d.lease_until IS NULL"
-_MAY_BE_SENT_TO = "e.status = 'enabled' AND (e.closed_until IS NULL OR e.closed_until <= :now)"
-_CAP = (
+MAY_BE_SENT_TO = "e.status = 'enabled' AND (e.closed_until IS NULL OR e.closed_until <= :now)"
+CAP = (
     "(CASE WHEN e.failures > 0 OR e.succeeded_at IS NULL OR e.succeeded_at < :proven"
     f" THEN {breaker.CAP_UNPROVEN} ELSE {breaker.CAP} END)"
 )
-_IN_FLIGHT = (
+IN_FLIGHT = (
     "(SELECT count(*) FROM deliveries l WHERE l.endpoint_id = e.id AND l.status = 'pending'"
     " AND l.lease_until > :now)"
 )
 # A loose index scan: one step for each endpoint that is owed something, however much it is owed.
-_WAITING = """
+WAITING = """
 WITH RECURSIVE waiting (endpoint_id) AS (
     SELECT * FROM (SELECT d.endpoint_id FROM deliveries d
         WHERE d.status = 'pending' AND d.endpoint_id > :after
@@ -50,13 +50,13 @@ WITH RECURSIVE waiting (endpoint_id) AS (
     FROM waiting w WHERE w.endpoint_id IS NOT NULL
 )
 """
-_READY = f"""{_WAITING}
+_READY = f"""{WAITING}
 SELECT e.id, e.url, e.secret_sealed, e.old_secret_sealed, e.old_secret_until, e.failures,
     e.failing_since_at, e.closed_until, e.succeeded_at,
     EXISTS (SELECT 1 FROM deliveries l WHERE l.endpoint_id = e.id AND l.status = 'pending'
         AND l.lease_until <= :now) AS has_lost
 FROM waiting w JOIN webhook_endpoints e ON e.id = w.endpoint_id
-WHERE {_MAY_BE_SENT_TO} AND {_IN_FLIGHT} < {_CAP}
+WHERE {MAY_BE_SENT_TO} AND {IN_FLIGHT} < {CAP}
     AND EXISTS (SELECT 1 FROM deliveries d WHERE d.endpoint_id = e.id AND {_IS_DUE})
 LIMIT :limit
 """
@@ -78,14 +78,14 @@ _TAKE = Sql(
         SELECT d.id, d.next_attempt_at, {_TURN} FROM webhook_endpoints e CROSS JOIN LATERAL (
             SELECT d.id, d.endpoint_id, d.next_attempt_at FROM deliveries d
             WHERE d.endpoint_id = e.id AND {_IS_TO_TAKE} ORDER BY d.next_attempt_at, d.id
-            LIMIT greatest({_CAP} - {_IN_FLIGHT}, 0)
+            LIMIT greatest({CAP} - {IN_FLIGHT}, 0)
         ) AS d
         WHERE e.id IN (SELECT json_array_elements_text(CAST(:endpoints AS json)))"""
     ),
     sqlite=_LEASE.format(
         chosen=f"""
         SELECT due.id, due.next_attempt_at, due.turn FROM (
-            SELECT e.id, {_CAP} - {_IN_FLIGHT} AS room FROM webhook_endpoints e
+            SELECT e.id, {CAP} - {IN_FLIGHT} AS room FROM webhook_endpoints e
             WHERE e.id IN (SELECT value FROM json_each(:endpoints))
         ) AS free JOIN (
             SELECT d.id, d.endpoint_id, d.next_attempt_at, {_TURN} FROM json_each(:endpoints) AS e
@@ -98,19 +98,19 @@ _TAKE = Sql(
 # By endpoint the first that is waiting, not before its breaker closes. Where as much is in flight
 # as may be, who works on that looks at the rest when it has ended.
 _NEXT = Sql(
-    f"""{_WAITING}
+    f"""{WAITING}
 SELECT min(CASE WHEN e.closed_until > d.next_at THEN e.closed_until ELSE d.next_at END) AS next_at
 FROM waiting w JOIN webhook_endpoints e ON e.id = w.endpoint_id AND e.status = 'enabled'
 CROSS JOIN LATERAL (SELECT min(d.next_attempt_at) AS next_at FROM deliveries d
     WHERE d.endpoint_id = e.id AND d.status = 'pending' AND {_IS_FREE}) AS d
-WHERE {_IN_FLIGHT} < {_CAP}
+WHERE {IN_FLIGHT} < {CAP}
 """,
-    sqlite=f"""{_WAITING}
+    sqlite=f"""{WAITING}
 SELECT min(CASE WHEN closed_until > next_at THEN closed_until ELSE next_at END) AS next_at
 FROM (SELECT e.closed_until, (SELECT min(d.next_attempt_at) FROM deliveries d
     WHERE d.endpoint_id = e.id AND d.status = 'pending' AND {_IS_FREE}) AS next_at
 FROM waiting w JOIN webhook_endpoints e ON e.id = w.endpoint_id AND e.status = 'enabled'
-WHERE {_IN_FLIGHT} < {_CAP})
+WHERE {IN_FLIGHT} < {CAP})
 """,
 )
 

@@ -146,7 +146,7 @@ def change(merchant_id: str, endpoint_id: str, changes: dict[str, Any]) -> Row:
 def delete(merchant_id: str, endpoint_id: str) -> Row:
     """Never send to it again; what was sent stays readable. Raises NotFound."""
     row = _found(_DELETE.one(id=endpoint_id, merchant_id=merchant_id))
-    _CANCEL.run(id=endpoint_id, limit=CANCELED_AT_ONCE)
+    _cancel_pending(endpoint_id)
     return row
 
 
@@ -185,7 +185,7 @@ def disable(endpoint_id: str, reason: str, url: str | None = None) -> Row | None
     row = _DISABLE.one(id=endpoint_id, reason=reason, url=url)
     if row is None:
         return None
-    _CANCEL.run(id=endpoint_id, limit=CANCELED_AT_ONCE)
+    _cancel_pending(endpoint_id)
     outbox.record(
         ENDPOINT_DISABLED,
         merchant_id=row.merchant_id,
@@ -193,6 +193,10 @@ def disable(endpoint_id: str, reason: str, url: str | None = None) -> Row | None
         snapshot=endpoint_object(row),
     )
     return row
+
+
+def _cancel_pending(endpoint_id: str) -> None:
+    outbox.DELIVERIES.grow(_CANCEL.run(id=endpoint_id, limit=CANCELED_AT_ONCE), outcome="canceled")
 
 
 def endpoint_object(row: Row) -> dict[str, Any]:

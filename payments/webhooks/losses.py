@@ -14,6 +14,7 @@ from typing import Any
 
 from payments import db
 from payments.db import Row, Sql
+from payments.events import outbox
 from payments.webhooks import attempts, schedule
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ def settle(endpoint_ids: Iterable[str]) -> None:
     ]
     _WRITE.many(rows)
     _GIVE_UP.many(rows)
+    outbox.DELIVERIES.grow(sum(row["status"] == "failed" for row in rows), outcome="failed")
     for row in rows:
         log.warning("a lease ran out without a result", extra={"delivery_id": row["delivery_id"]})
 

@@ -13,14 +13,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from payments import db
+from payments import db, totals
 from payments.db import Sql
+from payments.events import outbox
 from payments.webhooks import attempts, breaker, endpoints, schedule
 from payments.webhooks.breaker import Health
 from payments.webhooks.claims import Claim
 from payments.webhooks.sender import Answer
 
 GONE = 410
+
+ATTEMPTS = totals.total(
+    "payments_webhook_attempts_total",
+    "Attempts to deliver, by how they ended.",
+    outcome=(
+        *("success", "http_3xx", "http_4xx", "http_5xx"),
+        *("timeout", "dns", "tls", "connect", "blocked"),
+    ),
+)
 
 _SETTLE = (
     "UPDATE deliveries SET status = :status, tries = tries + 1, next_attempt_at = :next_at,"
@@ -43,6 +53,12 @@ _STANDING = Sql(
     " AND id IN (SELECT json_array_elements_text(CAST(:ids AS json)))"
     " ORDER BY id FOR NO KEY UPDATE",
     sqlite="SELECT id, lease_token FROM deliveries WHERE status = 'pending'"
+    " AND id IN (SELECT value FROM json_each(:ids))",
+)
+_TOLD = Sql(
+    "SELECT id FROM attempts WHERE outcome <> :lost"
+    " AND id IN (SELECT json_array_elements_text(CAST(:ids AS json)))",
+    sqlite="SELECT id FROM attempts WHERE outcome <> :lost"
     " AND id IN (SELECT value FROM json_each(:ids))",
 )
 _NOTE = Sql(
@@ -73,14 +89,15 @@ def record(results: Sequence[Result]) -> None:
         return
     moment = db.unit().now
     known = _known_of_the_news(results, moment)
-    counting = _counting(results) if known else {}
+    counting = _counting(results)
     health = _note_health(known, counting, moment)
     ordered = sorted(results, key=lambda result: result.claim.parcel.delivery_id)
     rows = [_attempt(result) | _settled(result, moment) for result in ordered]
+    _count(rows, counting)
     _WRITE.many(rows)
     if db.unit().store.is_sqlite:
         _WRITE_ATTEMPT.many(rows)
-    for endpoint_id, found in sorted(counting.items()):
+    for endpoint_id, found in sorted(counting.items() if known else ()):
         gone = [one.claim.parcel.url for one in found if one.answer.http_status == GONE]
         if gone:
             endpoints.disable(endpoint_id, "gone", url=gone[-1])
@@ -110,6 +127,20 @@ def _counting(results: Sequence[Result]) -> dict[str, list[Result]]:
     return _by_endpoint(
         [one for one in results if (one.claim.parcel.delivery_id, one.claim.token) in standing]
     )
+
+
+def _count(rows: Sequence[dict[str, Any]], counting: Mapping[str, Sequence[Result]]) -> None:
+    """Let the totals grow by what is new here: a result may come twice (see `unwritten`)."""
+    standing = {one.claim.parcel.delivery_id for found in counting.values() for one in found}
+    others = [row["id"] for row in rows if row["delivery_id"] not in standing]
+    told = set()
+    if others:
+        told = {row.id for row in _TOLD.all(ids=json.dumps(others), lost=attempts.LOST)}
+    for row in rows:
+        if row["id"] not in told:
+            ATTEMPTS.grow(outcome=row["outcome"])
+        if row["delivery_id"] in standing and row["status"] != "pending":
+            outbox.DELIVERIES.grow(outcome=row["status"])
 
 
 def _by_endpoint(results: Sequence[Result]) -> dict[str, list[Result]]:

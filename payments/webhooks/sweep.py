@@ -2,7 +2,7 @@
 
 from payments import db
 from payments.db import Sql
-from payments.events import nudges
+from payments.events import nudges, outbox
 from payments.webhooks import claims, drain
 
 RUN_S = 5.0
@@ -33,13 +33,19 @@ def run() -> None:
     _cancel_strays()
 
 
+def _cancel_some() -> int:
+    canceled = _CANCEL.run(limit=CANCELED_AT_ONCE)
+    outbox.DELIVERIES.grow(canceled, outcome="canceled")
+    return canceled
+
+
 def _cancel_strays() -> None:
     """After what is due was told of, and in small units: there may be days' worth of them."""
     if _IS_ASTRAY.one() is None:
         return
     done = 0
     while done < CANCELED_IN_ALL:
-        canceled = db.in_unit(lambda: _CANCEL.run(limit=CANCELED_AT_ONCE))
+        canceled = db.in_unit(_cancel_some)
         if canceled < CANCELED_AT_ONCE:
             return
         done += canceled

@@ -1,5 +1,8 @@
 """Long tables as CSV (RFC 4180), sent row by row from one moment of the database.
 
+No `ETag`: it would be a hash of what is not there yet when the head is sent, and nobody keeps these
+answers anyway (`no-store`).
+
 A cell of text that a spreadsheet would run as a formula is led by an apostrophe (OWASP, "CSV
 Injection"); numbers stay as they are.
 """

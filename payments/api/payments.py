@@ -8,6 +8,7 @@ from payments.api import guards, paging
 from payments.api.bodies import Empty
 from payments.api.routing import route
 from payments.api.schemas.payments import (
+    EXPIRES_IN_S,
     AnyPayment,
     AskedQuery,
     Capture,
@@ -56,11 +57,11 @@ def create(caller: Merchant, body: NewPayment) -> dict[str, Any]:
         amount=body.amount,
         currency=body.currency,
         customer_phone=phone and phones.parse(phone, pointer="/customer_phone"),
-        capture=body.capture,
+        capture=body.capture or "automatic",
         reference=body.reference,
         description=body.description,
         metadata=body.metadata,
-        expires_in_s=body.expires_in,
+        expires_in_s=body.expires_in or EXPIRES_IN_S,
     )
     return payment_object(row)
 

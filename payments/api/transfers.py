@@ -5,9 +5,13 @@ from typing import Any
 from flask import Blueprint
 
 from payments.api import guards, paging
-from payments.api.paging import PageQuery
 from payments.api.routing import route
-from payments.api.schemas.transfers import CustomerTransfer, CustomerTransfers, NewTransfer
+from payments.api.schemas.transfers import (
+    CustomerTransfer,
+    CustomerTransfers,
+    NewTransfer,
+    TransfersQuery,
+)
 from payments.customers import phones
 from payments.errors import InsufficientFunds, LimitExceeded, NotFound, WalletFrozen
 from payments.origin import Customer
@@ -42,15 +46,15 @@ def create(caller: Customer, body: NewTransfer) -> dict[str, Any]:
     bp,
     "/v1/transfers",
     caller=guards.customer,
-    query=PageQuery,
+    query=TransfersQuery,
     answer=CustomerTransfers,
     summary="List what I sent and received",
 )
-def index(caller: Customer, query: PageQuery) -> dict[str, Any]:
+def index(caller: Customer, query: TransfersQuery) -> dict[str, Any]:
     """Newest first; `direction` says which way."""
     return paging.listing(
         query,
-        lambda limit, before: transfers.of_customer(caller.id, limit, before),
+        lambda limit, before: transfers.of_customer(caller.id, query.reference, limit, before),
         lambda row: customer_view(row, caller.id),
     )
 

@@ -125,7 +125,8 @@ def statement(
     caller: Customer, wallet_id: str, query: PageQuery
 ) -> dict[str, Any] | Answer | Response:
     """Every movement with its running balance, newest first. `Accept: text/csv` streams all of it,
-    oldest first, without pages: columns as the members of the JSON lines, `object` left out.
+    oldest first, without pages or an `ETag`: columns as the members of the JSON lines, `object`
+    left out.
     """
     currency = wallets.own(caller.id, wallet_id).currency
     if csv_streams.wanted():

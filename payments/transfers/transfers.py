@@ -115,10 +115,13 @@ def for_service(service: str, transfer_id: str) -> Row:
     return _found(_FOR_SERVICE.one(id=transfer_id, service=service))
 
 
-def of_customer(customer_id: str, limit: int, before: Place | None) -> list[Row]:
-    """A page of what the customer sent and received, newest first."""
-    statement = _customer_page(before is not None)
-    return statement.all(customer_id=customer_id, limit=limit, **_place(before))
+def of_customer(
+    customer_id: str, reference: str | None, limit: int, before: Place | None
+) -> list[Row]:
+    """A page of what the customer sent and received, of one reference or all, newest first."""
+    given = {} if reference is None else {"reference": reference}
+    statement = _customer_page(reference is not None, before is not None)
+    return statement.all(customer_id=customer_id, limit=limit, **given, **_place(before))
 
 
 def of_service(service: str, reference: str | None, limit: int, before: Place | None) -> list[Row]:
@@ -132,10 +135,14 @@ _PAGE = "ORDER BY created_at DESC, id DESC LIMIT :limit"
 _BEFORE = " AND (created_at, id) < (:before_at, :before_id)"
 
 
-@lru_cache(maxsize=2)
-def _customer_page(follows: bool) -> Sql:
+def _further(by_reference: bool, follows: bool) -> str:
+    return (" AND reference = :reference" if by_reference else "") + (_BEFORE if follows else "")
+
+
+@lru_cache(maxsize=4)
+def _customer_page(by_reference: bool, follows: bool) -> Sql:
     """Two index walks, merged: with one condition joined by OR the database would sort all."""
-    further = _BEFORE if follows else ""
+    further = _further(by_reference, follows)
     walks = " UNION ".join(
         f"SELECT id FROM (SELECT id FROM transfers WHERE {side} = :customer_id{further} {_PAGE})"
         f" AS {side}"
@@ -146,7 +153,7 @@ def _customer_page(follows: bool) -> Sql:
 
 @lru_cache(maxsize=4)
 def _service_page(by_reference: bool, follows: bool) -> Sql:
-    further = (" AND reference = :reference" if by_reference else "") + (_BEFORE if follows else "")
+    further = _further(by_reference, follows)
     return Sql(f"SELECT {_READ} FROM transfers WHERE service = :service{further} {_PAGE}")
 
 

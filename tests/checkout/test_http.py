@@ -1,7 +1,10 @@
 """The calls of payments over HTTP: who may, what comes back, and that a repeat pays once."""
 
+from datetime import timedelta
+
 import pytest
 
+from payments import clock
 from tests.checkout import callers, world
 from tests.checkout.callers import refused, told
 
@@ -142,6 +145,21 @@ def test_a_bad_field_is_named(merchant, body, pointer):
     assert refused(answer) == (422, "invalid_request")
     assert [fault["pointer"] for fault in answer.json["errors"]] == [pointer]
     assert told(merchant.get("/v1/payments"))["data"] == []
+
+
+def test_null_is_as_good_as_left_out(merchant):
+    optional = ("customer_phone", "capture", "reference", "description", "metadata", "expires_in")
+    plain = told(merchant.post("/v1/payments", NEW), 201)
+    made = told(merchant.post("/v1/payments", NEW | dict.fromkeys(optional)), 201)
+    own = {"id", "code", "created_at", "expires_at"}
+    assert {k: v for k, v in made.items() if k not in own} == {
+        k: v for k, v in plain.items() if k not in own
+    }
+    waits = [
+        clock.parse_rfc3339(each["expires_at"]) - clock.parse_rfc3339(each["created_at"])
+        for each in (plain, made)
+    ]
+    assert waits == [timedelta(seconds=900)] * 2
 
 
 def test_the_longest_and_shortest_time_to_pay(merchant):

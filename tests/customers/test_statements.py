@@ -84,6 +84,7 @@ def test_csv_is_an_attachment_that_nobody_keeps(customer, busy):
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["Vary"] == "Accept"
     assert "Content-Length" not in answer.headers
+    assert "ETag" not in answer.headers
     assert answer.text.splitlines()[0] == (
         "id,entry,kind,subject,counterparty,amount,currency,balance,created_at"
     )

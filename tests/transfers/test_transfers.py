@@ -72,6 +72,22 @@ def test_a_number_as_dialled_is_the_same_phone(app_context, ann, bob):
     assert told(ann.post(URL, TO_BOB | {"to_phone": "0151-8765 4321"}), 201)["to_phone"] == BOB
 
 
+def test_they_are_filtered_by_reference(app_context, taxi, ann, bob):
+    rides = []
+    for number in range(3):
+        body = {"from_phone": ANN, "to_phone": BOB, "amount": 1, "currency": "EUR"}
+        moved = taxi.post("/internal/transfers", body | {"reference": f"ride-{number}"})
+        rides.append(told(moved, 201)["id"])
+    told(ann.post(URL, TO_BOB), 201)
+    for who in (ann, bob):
+        assert [each["id"] for each in told(who.get(URL, reference="ride-1"))["data"]] == [rides[1]]
+        assert told(who.get(URL, reference="ride-9"))["data"] == []
+    assert len(told(ann.get(URL))["data"]) == 4
+    cursor = told(ann.get(URL, limit=1))["next_cursor"]
+    foreign = ann.get(URL, limit=1, cursor=cursor, reference="ride-1")
+    assert refused(foreign) == (422, "invalid_cursor")
+
+
 @pytest.mark.parametrize(
     ("wrong", "pointer"),
     [

@@ -23,6 +23,8 @@ PaymentId = Annotated[
 ]
 CustomerId = Annotated[str, Field(pattern="^cus_[0-9a-f]{32}$")]
 
+EXPIRES_IN_S = 900
+
 
 class NewPayment(Body):
     """What a merchant asks a customer to pay."""
@@ -34,15 +36,16 @@ class NewPayment(Body):
         Field(description="The one customer who may pay; without, whoever holds its id or code."),
     ] = None
     capture: Annotated[
-        Literal["automatic", "manual"],
+        Literal["automatic", "manual"] | None,
         Field(description="`manual`: the confirm holds the amount, a capture takes it."),
     ] = "automatic"
     reference: Reference | None = None
     description: Note | None = None
     metadata: Metadata | None = None
     expires_in: Annotated[
-        int, Field(ge=60, le=2_592_000, description="Seconds until a pending payment expires.")
-    ] = 900
+        Annotated[int, Field(ge=60, le=2_592_000)] | None,
+        Field(description="Seconds until a pending payment expires."),
+    ] = EXPIRES_IN_S
 
 
 class Capture(Body):

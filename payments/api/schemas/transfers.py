@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from payments.api.bodies import Amount, Body, Currency, Note, Phone, UtcTime
+from payments.api.bodies import Amount, Body, Currency, Note, Phone, Reference, UtcTime
+from payments.api.paging import PageQuery
 
 TransferId = Annotated[str, Field(pattern="^trf_[0-9a-f]{32}$")]
 CustomerId = Annotated[str, Field(pattern="^cus_[0-9a-f]{32}$")]
@@ -41,6 +42,14 @@ class CustomerTransfer(TransferObject):
     """A transfer as one of its two sides sees it."""
 
     direction: Annotated[Literal["in", "out"], Field(description="`out`: sent by the caller.")]
+
+
+class TransfersQuery(PageQuery):
+    """Filter of a customer's transfers."""
+
+    reference: Annotated[
+        Reference | None, Field(description="Of those that a sister service asked for.")
+    ] = None
 
 
 class CustomerTransfers(Body):

@@ -12,6 +12,7 @@ import pytest
 from payments import db
 from payments.clock import to_rfc3339
 from payments.settlement import report
+from scripts import settlement_report
 from tests.checkout import world
 from tests.children import ROOT
 from tests.scripts import running
@@ -169,10 +170,12 @@ def test_one_merchant_alone(database, tmp_path, shop):
         (SEPTEMBER[:2], "--to"),
     ],
 )
-def test_what_is_no_question_is_a_usage_error(tmp_path, options, why):
-    done = running.script("sqlite:////nowhere.db", tmp_path, "settlement_report.py", *options)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert why in done.stderr
+def test_what_is_no_question_is_a_usage_error(options, why, capsys):
+    with pytest.raises(SystemExit) as end:
+        settlement_report.main(list(options))
+    said = capsys.readouterr()
+    assert (end.value.code, said.out) == (2, "")
+    assert why in said.err
 
 
 def test_a_reader_that_leaves_is_no_traceback(postgres, tmp_path):

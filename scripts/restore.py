@@ -20,13 +20,15 @@ from payments import clock
 from payments.operations.restoring import Restored
 from scripts.backups import cluster, folder, redis_snapshot, restoring, stores
 from scripts.backups.programs import Failed
+from scripts.backups.stores import Redis
 
 FINE, NOT_RUN, STOPPED = 0, 3, 130
 EXITS = """\
 exit codes:
   0    restored, and writes are stopped in it
   2    usage
-  3    could not run; stderr says why. What is half restored is to be removed
+  3    could not run; stderr says why. Drop the database if there is anything in it; a data folder
+       that is not finished is named `….half-restored-…`
   130  stopped"""
 
 
@@ -38,16 +40,15 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     shared.add_argument("--dir", type=Path, required=True, help="the folder of backups")
     shared.add_argument("--backup", default="latest", metavar="ID", help="which (latest)")
     shared.add_argument("--identity", type=Path, metavar="FILE", help="the age identity")
+    shared.add_argument("--without-redis", action="store_true", help="leave Redis as it is")
     shared.add_argument("--json", action="store_true", help="one JSON document on stdout")
     commands = parser.add_subparsers(dest="command", required=True)
     dump = commands.add_parser("dump", parents=[shared], help="a dump into an empty database")
     dump.add_argument("--jobs", type=int, default=2, metavar="N", help="tables at once (2)")
     dump.add_argument("--work", type=Path, metavar="DIR", help="for decrypted files, meanwhile")
-    redis = dump.add_mutually_exclusive_group()
-    redis.add_argument(
+    dump.add_argument(
         "--redis-snapshot", action="store_true", help="put Redis's snapshot back, not empty it"
     )
-    redis.add_argument("--without-redis", action="store_true", help="leave Redis as it is")
     pitr = commands.add_parser("pitr", parents=[shared], help="a cluster to a moment of its past")
     pitr.add_argument("--wal", type=Path, required=True, metavar="DIR", help="the WAL archive")
     pitr.add_argument(
@@ -71,13 +72,12 @@ def _moment(text: str) -> datetime:
 
 def restore_dump(args: argparse.Namespace) -> tuple[Restored, str]:
     """The database, then Redis; what was restored, and what became of Redis."""
-    variables = stores.of_process()
-    database, redis = stores.database(variables), stores.redis(variables)
+    database, redis = stores.database(stores.of_process()), _redis(args)
     backup = folder.chosen(args.dir, args.backup, "dump")
     if args.redis_snapshot and redis is None:
-        raise Failed("REDIS_URL is not set: which Redis?")
+        raise Failed("which Redis? REDIS_URL is not set, or --without-redis was given")
     restored = restoring.dump(backup, database, args.identity, jobs=args.jobs, work=args.work)
-    if redis is None or args.without_redis:
+    if redis is None:
         return restored, "left as it is"
     if not args.redis_snapshot:
         redis_snapshot.empty(redis)
@@ -100,11 +100,15 @@ def restore_cluster(args: argparse.Namespace) -> tuple[Restored, str]:
         to_time=args.to_time,
     )
     restored = cluster.recover(plan)
-    redis = stores.redis(stores.of_process())
+    redis = _redis(args)
     if redis is None:
         return restored, "left as it is"
     redis_snapshot.empty(redis)
     return restored, "emptied"
+
+
+def _redis(args: argparse.Namespace) -> Redis | None:
+    return None if args.without_redis else stores.redis(stores.of_process())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

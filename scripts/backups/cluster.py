@@ -69,6 +69,19 @@ def recover(plan: Plan) -> Restored:
     faults = folder.damage(plan.backup)
     if faults:
         raise Failed(f"backup {plan.backup.manifest.id} is not good: {'; '.join(faults)}")
+    try:
+        return _recovered(plan)
+    except BaseException as fault:
+        # It may be recovered and take writes: nobody starts it under this name.
+        half = plan.data.with_name(f"{plan.data.name}.half-restored-{os.getpid()}")
+        try:
+            plan.data.rename(half)
+        except OSError as stuck:  # a mount, for one
+            raise Failed(f"{fault}. Remove {plan.data}, never start it: {stuck}") from fault
+        raise
+
+
+def _recovered(plan: Plan) -> Restored:
     _unpack(plan)
     with tempfile.TemporaryDirectory(prefix="payments-recover-") as private:
         meeting = Path(private)

@@ -18,6 +18,8 @@ from scripts.backups.folder import Backup, File, Manifest
 from scripts.backups.programs import Failed
 from scripts.backups.stores import Database, Redis
 
+READER = "payments snapshot"
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -96,8 +98,11 @@ def _piped(
 
 @contextmanager
 def _snapshot(database: Database) -> Iterator[Moment]:
-    """One moment of the database, which a dump can share while this is open."""
-    with database.connect() as connection:
+    """One moment of the database, which a dump can share while this is open.
+
+    Under a name that read-only mode knows for one that only reads: it does not wait for this.
+    """
+    with database.connect(application_name=READER) as connection:
         in_recovery = _one(connection, "SELECT pg_is_in_recovery()")
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

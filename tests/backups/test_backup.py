@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from payments import clock
+from payments import clock, db
+from payments.operations import read_only
 from scripts import backup
-from scripts.backups import folder, programs, stores
+from scripts.backups import folder, making, programs, stores
 from tests.backups import stock
 from tests.children import ROOT, plain_environ, wait_until
 
@@ -159,6 +160,16 @@ def test_a_backup_can_be_made_while_writes_are_stopped(create, postgres):
             " VALUES ('read_only', '{}', 1, 'tests', now())"
         )
     assert create().code == 0
+
+
+def test_stopping_writes_does_not_wait_for_a_backup(postgres, tmp_path):
+    database = stores.database({"DB_URL": postgres})
+    with stock.service(postgres, tmp_path):
+        with making._snapshot(database):
+            assert read_only.still_writing(db.now()) == []
+            with database.connect() as other, other.transaction():
+                other.execute("SELECT 1")  # anybody else is waited for
+                assert read_only.still_writing(db.now()) == [""]
 
 
 def test_the_password_stands_on_no_command_line_and_in_no_message(postgres, tmp_path):

@@ -135,6 +135,18 @@ def test_a_hole_or_harm_in_the_archive_is_never_taken_for_its_end(trail, fresh):
         path.chmod(0o644)
 
 
+def test_what_is_half_restored_is_not_left_under_its_name(trail, fresh):
+    """Recovered, and open for writes: the switch could not be set in a database that is not there.
+
+    Nothing of it runs on, either.
+    """
+    told = recover(trail, fresh / "data", "--database", "nope")
+    assert (told.code, 'database "nope" does not exist' in told.err) == (3, True)
+    (left,) = fresh.iterdir()
+    assert left.name.startswith("data.half-restored-")
+    assert not (left / "postmaster.pid").exists()
+
+
 def test_a_data_folder_with_anything_in_it_is_refused(trail, tmp_path):
     (tmp_path / "PG_VERSION").touch()
     told = recover(trail, tmp_path)

@@ -127,7 +127,11 @@ def test_requests_are_counted_by_template_never_by_path(client):
 
 def test_the_token_is_asked_for_where_there_is_one(make_app):
     client = make_app(METRICS_TOKEN=f"{TOKEN},{TOKEN}-old").test_client()
-    wrong: tuple[dict[str, str], ...] = ({}, {"Authorization": "Bearer no"}, {"Authorization": f"Basic {TOKEN}"})
+    wrong: tuple[dict[str, str], ...] = (
+        {},
+        {"Authorization": "Bearer no"},
+        {"Authorization": f"Basic {TOKEN}"},
+    )
     for headers in wrong:
         answer = client.get("/metrics", headers=headers)
         assert callers.refused(answer) == (401, "unauthenticated")

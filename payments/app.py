@@ -1,5 +1,6 @@
 """The one factory: what the service is made of, in the order it is put together."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ from payments.customers import models as customers_models
 from payments.customers import pruning
 from payments.db import Store
 from payments.events import models as events_models
-from payments.ledger import folding
+from payments.ledger import folding, reconciliation
 from payments.merchants import models as merchants_models
 from payments.operations import gauges as operations_gauges
 from payments.operations import models as operations_models
@@ -83,6 +84,9 @@ SWEEP_LEASE_S = 2 * sweep.RUN_S
 EXPIRY_S, EXPIRED_AT_ONCE = 1.0, 500
 FOLDING_S = 1.0
 PRUNING_S, PRUNED_AT_ONCE = 3600.0, 1_000
+RECONCILE_S, RECONCILE_LEASE_S = 6 * 3600.0, 1800.0
+
+log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
 
@@ -175,7 +179,16 @@ def periodic_tasks(settings: Settings) -> tuple[Task, ...]:
         Task("expiry", EXPIRY_S, lambda: expiry.expire_due(EXPIRED_AT_ONCE)),
         Task("folding", FOLDING_S, folding.fold_all),
         Task("pruning", PRUNING_S, _prune),
+        Task("reconcile", RECONCILE_S, _reconcile, lease_s=RECONCILE_LEASE_S, apart=True),
     )
+
+
+def _reconcile() -> None:
+    """Look at every invariant, and let metrics know of what was found."""
+    report = reconciliation.run()
+    db.in_unit(lambda: reconciliation.note(report))
+    if report.findings:
+        log.error("the ledger breaks its invariants", extra={"broken": report.broken()})
 
 
 def _prune() -> None:

@@ -8,6 +8,7 @@ runs the task. A clock that dies in the middle leaves a lease that runs out.
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ class Task:
     It may run twice, and in two processes at once where a lease ran out: it must be safe to.
     hears: it also runs as soon as something in this process asked for it (`events.nudges`).
     lease_s: for so long a clock that was killed in the middle of it keeps the task from the others.
+    apart: it takes long, so it has a thread of its own and keeps nothing else waiting; a process
+    that ends does not wait for it, so it must only read, or write at its end in one unit.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Task:
     run: Callable[[], object]
     hears: bool = False
     lease_s: float = LEASE_S
+    apart: bool = False
 
 
 class Clock:
@@ -71,16 +75,19 @@ class Clock:
         self._tasks = {task.name: task for task in tasks}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
+        self._apart: list[threading.Thread] = []
 
     def start(self) -> None:
         """Begin. After a fork, never before: threads do not survive it."""
         self._thread.start()
 
     def stop(self, timeout_s: float = 15.0) -> None:
-        """Run nothing more, and return when what runs has ended."""
+        """Run nothing more, and return when what runs has ended, or is given up."""
+        ends = time.monotonic() + timeout_s
         self._stopping.set()
         nudges.heard.set()
-        self._thread.join(timeout_s)
+        for thread in (self._thread, *self._apart):
+            thread.join(max(0.0, ends - time.monotonic()))
 
     def tick(self) -> int:
         """Run what is due, one after the other; gives how many ran. Nothing while read-only."""
@@ -127,8 +134,25 @@ class Clock:
         claimed = db.in_unit(
             lambda: _CLAIM.run(name=task.name, token=token, until=_later(task.lease_s))
         )
-        if not claimed:
-            return False
+        if claimed and task.apart:
+            self._apart = [thread for thread in self._apart if thread.is_alive()]
+            self._apart.append(
+                threading.Thread(target=self._do_apart, args=(task, token), name=task.name)
+            )
+            self._apart[-1].daemon = True
+            self._apart[-1].start()
+        elif claimed:
+            self._do_and_finish(task, token)
+        return bool(claimed)
+
+    def _do_apart(self, task: Task, token: str) -> None:
+        try:
+            with self._context():
+                self._do_and_finish(task, token)
+        except Exception:
+            log.exception("a periodic task could not be finished", extra={"task": task.name})
+
+    def _do_and_finish(self, task: Task, token: str) -> None:
         error = self._do(task)
         db.in_unit(
             lambda: _FINISH.run(
@@ -138,7 +162,6 @@ class Clock:
                 next=_later(task.every_s),
             )
         )
-        return True
 
     def _do(self, task: Task) -> str | None:
         """Run it; gives the name of what it failed with. A failure waits for its next time."""

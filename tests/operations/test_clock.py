@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask.ctx import AppContext
 
-from payments import db, origin
+from payments import db, origin, successes
 from payments.app import periodic_tasks
 from payments.db import Sql
 from payments.errors import Busy
@@ -17,6 +17,7 @@ from payments.events import nudges
 from payments.operations import clock
 from payments.operations.clock import Clock, Task
 from payments.webhooks import sweep
+from tests.checkout import world
 from tests.children import wait_until
 
 _ROW = Sql("SELECT * FROM periodic_tasks WHERE name = :name")
@@ -221,3 +222,56 @@ def test_a_clock_goes_on_after_what_made_it_stumble(app, fault, caplog):
     broken.clear()
     wait_until(lambda: len(runs.at) > count + 1, "runs afterwards")
     ticking.stop()
+
+
+def test_what_takes_long_keeps_nothing_else_waiting(app):
+    gate = threading.Event()
+    slow, runs = Runs(), Runs()
+
+    def take_long() -> None:
+        slow()
+        assert gate.wait(10)
+
+    ticking = Clock(
+        app.app_context, [Task("slow", 60, take_long, apart=True), Task("task", 0.2, runs)]
+    )
+    ticking.start()
+    wait_until(lambda: slow.at and len(runs.at) >= 2, "runs beside it")
+    assert row("slow").lease_token is not None
+    gate.set()
+    wait_until(lambda: row("slow").last_run_at is not None, "its end")
+    ticking.stop()
+    assert (len(slow.at), row("slow").last_error) == (1, None)
+
+
+def test_a_long_task_that_fails_is_written_down_and_one_that_can_not_be_is_logged(app, caplog):
+    broken = Runs(fault=ZeroDivisionError())
+    ticking = known(app, Task("slow", 60, broken, apart=True))
+    assert ticking.tick() == 1
+    wait_until(lambda: row("slow").last_run_at is not None, "its end")
+    assert row("slow").last_error == "ZeroDivisionError"
+
+    def no_context() -> AppContext:
+        raise Busy
+
+    lost = Clock(no_context, [Task("slow", 60, Runs(), apart=True)])
+    with db.unit_of_work() as unit:
+        _SET.run(name="slow", next=unit.now)
+    lost.tick()
+    wait_until(lambda: "could not be finished" in caplog.text, "a word of it")
+
+
+def test_the_clock_reconciles_and_says_what_it_found(settings, caplog):
+    (task,) = [task for task in periodic_tasks(settings) if task.name == "reconcile"]
+    assert task.apart
+    task.run()
+    found = successes.last(successes.RECONCILE)
+    assert found is not None
+    assert found.succeeded_at is not None and found.findings == 0
+    customer = world.customer(has=500)
+    with db.unit_of_work():
+        Sql("UPDATE accounts SET balance = balance + 1 WHERE owner_id = :id").run(id=customer)
+    task.run()
+    found = successes.last(successes.RECONCILE)
+    assert found is not None and found.findings > 0
+    assert "the ledger breaks its invariants" in caplog.text

@@ -9,7 +9,18 @@ import flask
 from flask import Blueprint, Flask
 from flask_migrate import Migrate
 
-from payments import audit, config, counters, db, drivers, ledger, logs, successes, totals
+from payments import (
+    audit,
+    config,
+    counters,
+    db,
+    drivers,
+    fault_reports,
+    ledger,
+    logs,
+    successes,
+    totals,
+)
 from payments import settings as runtime_settings
 from payments.api import (
     admin,
@@ -131,6 +142,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or load_settings()
     logs.configure(settings)
+    fault_reports.configure(settings)
     app = Service(__name__, static_folder=None)
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.db_url,

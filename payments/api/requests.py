@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import flask
 from flask import Flask, Request, Response
+from werkzeug.exceptions import NotFound
 
 from payments import counters, ids, logs
 from payments.errors import PaymentsError
@@ -114,6 +115,9 @@ def _begin() -> None:
     request.request_id = shown if _REQUEST_ID.fullmatch(shown) else ids.new("rid")
     logs.clear()
     logs.bind(request_id=request.request_id)
+    if request.environ.get("PATH_INFO", "").startswith("//"):
+        # Werkzeug reads `//admin/x` as `/admin/x`; a proxy in front, with rules by path, does not.
+        request.url_rule, request.routing_exception = None, NotFound()
 
 
 def _finish(response: Response) -> Response:

@@ -130,3 +130,11 @@ def test_a_forged_host_or_scheme_changes_nothing_that_is_answered(make_app):
     )  # fmt: skip
     assert "evil" not in answer.text
     assert answer.json["type"] == "https://pay.example/docs/errors#not_found"
+
+
+@pytest.mark.parametrize("path", ["//admin/audit", "//health/live", "/%2Fhealth/live"])
+def test_a_path_with_two_slashes_is_nobodys(client, path):
+    """A proxy that keeps `/admin` to itself does not know it by that name."""
+    answer = client.get("/", environ_overrides={"PATH_INFO": path.replace("%2F", "/")})
+    assert (answer.status_code, answer.json["code"]) == (404, "not_found")
+    assert "RateLimit" in answer.headers

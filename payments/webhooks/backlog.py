@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from payments import db, settings
 from payments.db import Sql
-from payments.gauges import gauge
+from payments.gauges import Reading, gauge
 from payments.webhooks import breaker, claims
 
 GRACE = timedelta(seconds=30)
@@ -13,6 +13,14 @@ COUNTED = 100_000
 """No scrape counts further: there, a hundred thousand and a million need the same hands."""
 COUNTED_EACH = 1_000
 
+FAILING_AFTER = timedelta(minutes=5)
+"""An endpoint that has only failed for so long is down, whoever's fault that is."""
+
+_STATES = Sql(
+    "SELECT CASE WHEN status <> 'enabled' THEN 'disabled' WHEN failing_since_at <= :since"
+    " THEN 'failing' ELSE 'ok' END AS state, count(*) AS endpoints FROM webhook_endpoints"
+    " WHERE status <> 'deleted' GROUP BY state"
+)
 _PENDING = Sql(
     "SELECT count(*) FROM"
     " (SELECT 1 FROM deliveries WHERE status = 'pending' LIMIT :most) AS waiting"
@@ -50,3 +58,12 @@ def overdue() -> int:
             after="", now=now, late=now - GRACE, most=COUNTED_EACH, proven=now - breaker.PROVEN_FOR
         )
     )
+
+
+@gauge("payments_webhook_endpoints", "Endpoints, by how they are.", "state")
+def states() -> Reading:
+    """`ok`; `failing`: nothing but failures for five minutes; `disabled`."""
+    found = dict.fromkeys(("ok", "failing", "disabled"), 0)
+    for row in _STATES.all(since=db.now() - FAILING_AFTER):
+        found[row.state] = int(row.endpoints)
+    return [((state,), count) for state, count in found.items()]

@@ -21,6 +21,7 @@ OPENS_AFTER = 5
 LONGEST_OPEN_S = 60.0
 FAILING_FOR = timedelta(days=5)
 """Failures alone for so long disable the endpoint."""
+LIVES_FOR = timedelta(days=1)
 NOTED_EVERY = timedelta(seconds=10)
 """How often a success is written down for an endpoint that is known to be well."""
 
@@ -33,6 +34,11 @@ class Health:
     failing_since_at: datetime | None
     closed_until: datetime | None
     succeeded_at: datetime | None
+
+
+def is_live(health: Health, moment: datetime) -> bool:
+    """Whether the endpoint took something within a day: what fails there now may be our fault."""
+    return health.succeeded_at is not None and health.succeeded_at > moment - LIVES_FOR
 
 
 def is_news(health: Health, successes: Iterable[bool], moment: datetime) -> bool:

@@ -8,19 +8,27 @@ holds over all workers. A lease that has run out is as good as none: its worker 
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
 from cryptography.fernet import InvalidToken
 
-from payments import config, db, ids, sealing
+from payments import config, db, ids, sealing, totals
 from payments.db import Row, Sql
 from payments.webhooks import breaker, losses, signing
 from payments.webhooks.breaker import Health
 from payments.webhooks.sender import Parcel
 
 log = logging.getLogger(__name__)
+
+FIRST_ATTEMPTS = totals.total(
+    "payments_webhook_first_attempts_total",
+    "Deliveries begun for the first time, by whether that was within 30 s of their event.",
+    on_time=("true", "false"),
+)
+ON_TIME = timedelta(seconds=30)
 
 LEASE_MARGIN_S = 30.0
 """A lease is the deadline of an exchange and this, for what comes before and after it."""
@@ -68,7 +76,7 @@ _LEASE = """
 UPDATE deliveries SET lease_until = :until, lease_token = :token, attempts = attempts + 1
 WHERE status = 'pending' AND lease_until IS NULL AND id IN (
     SELECT id FROM ({chosen}) AS chosen ORDER BY turn, next_attempt_at LIMIT :room)
-RETURNING id, event_id, endpoint_id, attempts, tries,
+RETURNING id, event_id, endpoint_id, attempts, tries, created_at,
     (SELECT events.body FROM events WHERE events.id = event_id) AS body
 """
 _TURN = "row_number() OVER (PARTITION BY d.endpoint_id ORDER BY d.next_attempt_at, d.id) AS turn"
@@ -167,7 +175,15 @@ def take(room: int, after: str = "") -> tuple[list[Claim], str]:
         proven=proven,
         room=room,
     )
+    _count_first(taken, unit.now)
     return [_claim(row, ready[row.endpoint_id], token) for row in taken], place
+
+
+def _count_first(taken: Sequence[Row], moment: datetime) -> None:
+    for row in taken:
+        if row.attempts == 1:
+            on_time = moment - row.created_at <= ON_TIME
+            FIRST_ATTEMPTS.grow(on_time="true" if on_time else "false")
 
 
 def _proven(moment: datetime) -> datetime:

@@ -31,6 +31,11 @@ ATTEMPTS = totals.total(
         *("timeout", "dns", "tls", "connect", "blocked"),
     ),
 )
+LIVE_ATTEMPTS = totals.total(
+    "payments_webhook_live_attempts_total",
+    "Attempts to endpoints that took something within a day: a dead shop is not our outage.",
+    outcome=("success", "failure"),
+)
 
 _SETTLE = (
     "UPDATE deliveries SET status = :status, tries = tries + 1, next_attempt_at = :next_at,"
@@ -93,7 +98,7 @@ def record(results: Sequence[Result]) -> None:
     health = _note_health(known, counting, moment)
     ordered = sorted(results, key=lambda result: result.claim.parcel.delivery_id)
     rows = [_attempt(result) | _settled(result, moment) for result in ordered]
-    _count(rows, counting)
+    _count(results, rows, counting)
     _WRITE.many(rows)
     if db.unit().store.is_sqlite:
         _WRITE_ATTEMPT.many(rows)
@@ -129,16 +134,29 @@ def _counting(results: Sequence[Result]) -> dict[str, list[Result]]:
     )
 
 
-def _count(rows: Sequence[dict[str, Any]], counting: Mapping[str, Sequence[Result]]) -> None:
+def _count(
+    results: Sequence[Result],
+    rows: Sequence[dict[str, Any]],
+    counting: Mapping[str, Sequence[Result]],
+) -> None:
     """Let the totals grow by what is new here: a result may come twice (see `unwritten`)."""
+    moment = db.unit().now
     standing = {one.claim.parcel.delivery_id for found in counting.values() for one in found}
     others = [row["id"] for row in rows if row["delivery_id"] not in standing]
     told = set()
     if others:
         told = {row.id for row in _TOLD.all(ids=json.dumps(others), lost=attempts.LOST)}
+    live = {
+        result.claim.parcel.delivery_id
+        for result in results
+        if breaker.is_live(result.claim.health, moment)
+    }
     for row in rows:
         if row["id"] not in told:
             ATTEMPTS.grow(outcome=row["outcome"])
+            if row["delivery_id"] in live:
+                well = row["outcome"] == "success"
+                LIVE_ATTEMPTS.grow(outcome="success" if well else "failure")
         if row["delivery_id"] in standing and row["status"] != "pending":
             outbox.DELIVERIES.grow(outcome=row["status"])
 

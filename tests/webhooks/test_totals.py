@@ -3,13 +3,23 @@
 import pytest
 
 from payments import clock, db, totals
-from payments.webhooks import claims, deliveries, results, sweep
+from payments.webhooks import backlog, claims, deliveries, results, sweep
 from payments.webhooks.claims import Claim
 from payments.webhooks.results import Result
 from payments.webhooks.sender import Answer
 from tests.webhooks import world
 
 pytestmark = pytest.mark.usefixtures("app_context")
+
+
+def objective() -> dict[str, int]:
+    """What the objective of delivery is made of, where it is not 0."""
+    found = totals.read()
+    both = (
+        found["payments_webhook_first_attempts_total"]
+        | found["payments_webhook_live_attempts_total"]
+    )
+    return {labels[0]: value for labels, value in both.items() if value}
 
 
 def counted() -> dict[str, int]:
@@ -86,3 +96,36 @@ def test_strays_are_counted_by_the_sweep(shop):
     world.change("webhook_endpoints", world.endpoints()[0].id, status="disabled")
     sweep.run()
     assert counted() == {"canceled": 1}
+
+
+def test_first_attempts_are_on_time_or_late_and_later_ones_neither(shop):
+    ended(leased(), 500)
+    assert objective() == {"true": 1}
+    world.change("deliveries", world.delivery().id, next_attempt_at=world.shift(-1))
+    ended(leased())
+    world.happen(shop)
+    (second,) = (row for row in world.deliveries() if row.status == "pending")
+    world.change("deliveries", second.id, created_at=world.shift(-31))
+    leased()
+    assert objective() == {"true": 1, "false": 1}
+
+
+def test_only_endpoints_that_live_are_ours_to_answer_for(shop):
+    ended(leased(), 500)
+    assert "failure" not in objective()
+    for ago, status, expected in ((-3600, 500, {"failure": 1}), (-90_000, 500, {"failure": 1})):
+        endpoint = world.endpoints()[0].id
+        world.change("webhook_endpoints", endpoint, succeeded_at=world.shift(ago))
+        world.change("webhook_endpoints", endpoint, failures=0, closed_until=None)
+        world.change("deliveries", world.delivery().id, next_attempt_at=world.shift(-1))
+        ended(leased(), status)
+        assert {"true": 1} | expected == objective()
+
+
+def test_endpoints_are_counted_by_how_they_are(shop):
+    for _ in range(2):
+        world.endpoint(shop)
+    world.endpoint(shop, status="disabled")
+    failing = world.endpoint(shop)
+    world.change("webhook_endpoints", failing, failing_since_at=world.shift(-301))
+    assert backlog.states() == [(("ok",), 3), (("failing",), 1), (("disabled",), 1)]

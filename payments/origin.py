@@ -19,7 +19,12 @@ class Customer:
 
     @property
     def scope(self) -> str:
-        """Idempotency scope, rate budget and actor."""
+        """Idempotency scope and actor."""
+        return self.id
+
+    @property
+    def budget(self) -> str:
+        """Rate budget: with that of the merchants whose applications wait."""
         return self.id
 
 
@@ -31,11 +36,17 @@ class Merchant:
     key_id: str
     scopes: frozenset[str]
     key_expires: str | None = None  # RFC 3339; a key it makes lives no longer
+    waits_for: str | None = None  # while its application waits: the owner, whose budget it uses
 
     @property
     def scope(self) -> str:
-        """Idempotency scope, rate budget and actor."""
+        """Idempotency scope and actor."""
         return self.id
+
+    @property
+    def budget(self) -> str:
+        """Rate budget: its own once an operator has approved it, so that applying buys none."""
+        return self.waits_for or self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +57,13 @@ class SisterService:
 
     @property
     def scope(self) -> str:
-        """Idempotency scope, rate budget and actor."""
+        """Idempotency scope and actor."""
         return f"service:{self.name}"
+
+    @property
+    def budget(self) -> str:
+        """Rate budget."""
+        return self.scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +76,11 @@ class Operator:
     def scope(self) -> str:
         """Idempotency scope and actor."""
         return f"operator:{self.name}"
+
+    @property
+    def budget(self) -> str:
+        """Never counted: operators stand outside the rate limit."""
+        return self.scope
 
 
 Caller = Customer | Merchant | SisterService | Operator

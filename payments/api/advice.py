@@ -19,8 +19,8 @@ ADVICE: dict[str, str] = {
     " The refund is not queued.",
     "forbidden": "Use the credential of the kind of caller that the call names.",
     "scope_missing": "Make an API key with the scope that `detail` names.",
-    "limit_exceeded": "Wait until the period is over, use a smaller amount, or raise the customer's"
-    " verification level.",
+    "limit_exceeded": "`detail` names the limit: wait until the period is over or an application is"
+    " approved, use a smaller amount, or raise the customer's verification level.",
     "wallet_frozen": "The owner asks support. The wallet still receives.",
     "merchant_not_approved": "Wait for the event `merchant.approved`.",
     "merchant_suspended": "What was begun can be captured, canceled and refunded; for the rest ask"

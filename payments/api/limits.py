@@ -168,7 +168,7 @@ def _limit() -> str:
 def _key() -> str:
     request = requests.current()
     if request.caller is not None:
-        return request.caller.scope
+        return request.caller.budget
     return f"address:{network(request.client_address)}"
 
 

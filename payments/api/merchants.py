@@ -14,7 +14,7 @@ from payments.api.schemas.merchants import (
     NewMerchant,
     WhichMerchant,
 )
-from payments.errors import Fault, InvalidRequest, NotFound
+from payments.errors import Fault, InvalidRequest, LimitExceeded, NotFound
 from payments.merchants import applications
 from payments.merchants.applications import merchant_object
 from payments.origin import Customer, Merchant
@@ -31,10 +31,14 @@ bp = Blueprint("merchants", __name__)
     answer=MerchantObject,
     status=201,
     once="optional",
+    errors=(LimitExceeded,),
     summary="Apply to take payments",
 )
 def apply(caller: Customer, body: NewMerchant) -> dict[str, Any]:
-    """The caller owns the merchant. An operator approves it, unless approval is automatic."""
+    """The caller owns the merchant. An operator approves it, unless approval is automatic. A
+    customer owns at most 20 merchants, of which at most 5 wait at a time. Until it is approved, a
+    merchant's calls count on its owner's rate budget.
+    """
     return merchant_object(applications.apply(caller.id, body.name))
 
 

@@ -44,10 +44,13 @@ _INSERT = Sql(
     f" RETURNING {_FIELDS}"
 )
 _BY_HASH_AT = (
-    f"SELECT {_FIELDS}, secret_hash, CASE WHEN revoked_at <= {{now}} THEN 'revoked'"
-    " WHEN expires_at <= {now} THEN 'expired' ELSE 'active' END AS status,"
-    " CASE WHEN last_used_at > {stale} THEN 0 ELSE 1 END AS stale"
-    " FROM api_keys WHERE secret_hash = :secret_hash"
+    "SELECT k.id, k.merchant_id, k.scopes, k.expires_at, k.revoked_at, k.secret_hash,"
+    " CASE WHEN k.revoked_at <= {now} THEN 'revoked'"
+    " WHEN k.expires_at <= {now} THEN 'expired' ELSE 'active' END AS status,"
+    " CASE WHEN k.last_used_at > {stale} THEN 0 ELSE 1 END AS stale,"
+    " CASE WHEN m.status = 'pending' THEN m.owner_id END AS waits_for"
+    " FROM api_keys AS k JOIN merchants AS m ON m.id = k.merchant_id"
+    " WHERE k.secret_hash = :secret_hash"
 )
 # The database's own clock, which is not asked for in a round trip of its own.
 _BY_HASH = Sql(
@@ -137,6 +140,7 @@ def authenticate(secret: str) -> Merchant:
         key_id=row.id,
         scopes=frozenset(row.scopes.split()),
         key_expires=_time(_end(row)),
+        waits_for=row.waits_for,
     )
 
 

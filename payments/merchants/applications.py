@@ -2,21 +2,39 @@
 
 `pending` -> `approved` <-> `suspended`. Each step is one conditional UPDATE. A merchant hears of
 each by an event, the operators' steps stand in the audit trail.
+
+An application costs its sender nothing and each approved merchant has a rate budget of its own, so
+one customer may own only so many (`MAX_PENDING`, `MAX_OWNED`).
 """
 
 from datetime import datetime
 from typing import Any
 
-from payments import audit, clock, config, ids, origin
+from payments import audit, clock, config, db, ids, origin
 from payments.db import Row, Sql
-from payments.errors import InvalidState, MerchantNotApproved, MerchantSuspended, NotFound
+from payments.errors import (
+    InvalidState,
+    LimitExceeded,
+    MerchantNotApproved,
+    MerchantSuspended,
+    NotFound,
+)
 from payments.events import outbox
 from payments.ledger import accounts
+
+MAX_PENDING = 5
+"""Applications of one customer that may wait for an operator at a time."""
+MAX_OWNED = 20
+"""Merchants of one customer in all, whatever their status."""
 
 _FIELDS = "id, owner_id, name, status, hot, negative_limit, version, created_at"
 _INSERT = Sql(
     f"INSERT INTO merchants ({_FIELDS}) VALUES (:id, :owner_id, :name, :status, :hot, 0, 1, :now)"
     f" RETURNING {_FIELDS}"
+)
+_COUNT = Sql(
+    "SELECT count(*) AS owned, count(CASE WHEN status = 'pending' THEN 1 END) AS pending"
+    " FROM merchants WHERE owner_id = :owner_id"
 )
 _GET = Sql(f"SELECT {_FIELDS} FROM merchants WHERE id = :id")
 _OWNED = Sql(f"SELECT {_FIELDS} FROM merchants WHERE owner_id = :owner_id ORDER BY created_at, id")
@@ -54,7 +72,9 @@ def apply(owner_id: str, name: str) -> Row:
     """A customer's application. Status: `pending`, or `approved` under MERCHANT_AUTO_APPROVE.
 
     Who may take payments hears `merchant.approved`, whether by an operator or by the setting.
+    Raises LimitExceeded for an owner of too many.
     """
+    _require_room(owner_id)
     approved = config.current().merchant_auto_approve
     row = _INSERT.one(
         id=ids.new("mer"),
@@ -161,6 +181,22 @@ def merchant_object(row: Row) -> dict[str, Any]:
         "name": row.name,
         "created_at": clock.to_rfc3339(row.created_at),
     }
+
+
+def _require_room(owner_id: str) -> None:
+    """Count, and let none of this owner's other applications count until this unit has ended."""
+    db.one_at_a_time(f"applications of {owner_id}")
+    count = _COUNT.one(owner_id=owner_id)
+    if count.owned >= MAX_OWNED:
+        raise LimitExceeded(
+            f"You own {MAX_OWNED} merchants, the most that one customer may. Use one of them: its"
+            " name can be changed by PATCH /v1/merchant."
+        )
+    if count.pending >= MAX_PENDING:
+        raise LimitExceeded(
+            f"{MAX_PENDING} of your applications wait for an operator, the most at a time. Apply"
+            " again once one of them is approved, or use one of them."
+        )
 
 
 def _step(merchant_id: str, action: str, from_: str, to: str) -> Row:

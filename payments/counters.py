@@ -39,7 +39,7 @@ OLD_SECRET_USES = Counter(
 
 _KNOWN: tuple[tuple[Counter, tuple[str, ...]], ...] = (
     (RATE_LIMITED, ("address", "caller", "otp_phone", "otp_address", "otp_overall")),
-    (OTP_REQUESTS, ("sent", "limited", "undelivered")),
+    (OTP_REQUESTS, ("sent", "limited", "withheld", "undelivered")),
     (OTP_VERIFICATIONS, ("success", "wrong", "limited")),
     (
         OLD_SECRET_USES,

@@ -23,6 +23,9 @@ MIN_DIFFERENT = 8
 
 MIN_BESIDE_WORDS = 24
 
+MAX_CODES_OF_A_PHONE = 20
+"""One-time codes an hour in production: nobody needs more, and guessing gains by each."""
+
 # What people write where a secret should stand, and what holds such words together.
 _WORDS = re.compile(
     r"change|replace|your|this|secret|password|example|default|insecure|token|please|placeholder"
@@ -106,6 +109,11 @@ def _is_private_way(url: str) -> bool:
 
 
 def _unsafe_surroundings(settings: "Settings", given: frozenset[str]) -> Iterator[tuple[str, str]]:
+    if settings.otp_per_phone_hour > MAX_CODES_OF_A_PHONE:
+        yield (
+            "OTP_PER_PHONE_HOUR",
+            f"is over {MAX_CODES_OF_A_PHONE}: each code is five guesses, and a message to pay for",
+        )
     if settings.on_sqlite:
         yield "DB_URL", "is missing or SQLite: production needs Postgres 15 or newer"
     if settings.redis_url is None:

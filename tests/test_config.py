@@ -172,6 +172,7 @@ def test_safe_production_values_are_taken(tmp_path):
         ("SMS_BACKEND", ""),
         ("SMS_HTTP_URL", ""),
         ("SMS_HTTP_URL", "http://sms.example/send"),
+        ("OTP_PER_PHONE_HOUR", "21"),
         ("TRUSTED_PROXIES", ""),
         ("WEBHOOK_ALLOW_PRIVATE_TARGETS", "true"),
         ("PUBLIC_URL", ""),

@@ -36,7 +36,7 @@ def _address() -> str:
 
 
 def _look_first(body: OtpRequest) -> None:
-    velocity.look_for_code(phones.parse(body.phone), _address())
+    velocity.look_for_code(phones.parse_for_sms(body.phone), _address())
 
 
 @route(
@@ -53,10 +53,13 @@ def _look_first(body: OtpRequest) -> None:
 )
 def send_code(body: OtpRequest) -> dict[str, Any]:
     """Six digits, good for 5 minutes, five tries and one use; the phone's earlier codes end. The
-    answer is the same whether or not the phone is a customer's. 429 after too many codes an hour
-    for a phone, from an address, or in all; `resend_after` knows of the phone's.
+    answer is the same whether or not the phone is a customer's, and no promise that a message was
+    sent: the last fifth of an hour's codes goes only to phones that have signed in before. 422 for
+    premium-rate, shared-cost, pager and other numbers that take no text messages. 429 after too
+    many codes an hour for a phone, from an address (an IPv6 /64; its /48 has four times as many),
+    or in all; `resend_after` knows of the phone's.
     """
-    return otp.send(phones.parse(body.phone), _address())
+    return otp.send(phones.parse_for_sms(body.phone), _address())
 
 
 def _count_try(body: SignIn) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from payments.db import UtcDateTime, Version, db
@@ -21,11 +21,18 @@ class Customer(db.Model):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+def _counted(name: str) -> Index:
+    """What the overall limit counts, found without the rows that it does not."""
+    where = text("withheld IS NULL")
+    return Index(name, "created_at", postgresql_where=where, sqlite_where=where)
+
+
 class OtpChallenge(db.Model):
     """A one-time code sent to a phone: hashed, five tries, one use.
 
     Rows are what velocity is counted from: codes asked for and wrong tries, by phone, by address
-    and overall. status: `open`, `used`, `replaced`.
+    and overall. status: `open`, `used`, `replaced`. withheld: true where nothing was sent and no
+    code is right, since what was left of the overall limit is kept for customers; else null.
     """
 
     __tablename__ = "otp_challenges"
@@ -33,12 +40,16 @@ class OtpChallenge(db.Model):
         CheckConstraint("status IN ('open', 'used', 'replaced')", name="ck_otp_challenges_status"),
         Index("ix_otp_challenges_phone_created_at", "phone", "created_at"),
         Index("ix_otp_challenges_address_created_at", "address", "created_at"),
+        Index("ix_otp_challenges_site_created_at", "site", "created_at"),
         Index("ix_otp_challenges_created_at", "created_at"),
+        _counted("ix_otp_challenges_counted"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)  # otp_...
     phone: Mapped[str]
     address: Mapped[str]  # an IPv6 one as its /64
+    site: Mapped[str | None]  # and its /48
+    withheld: Mapped[bool | None]
     code_hash: Mapped[str]
     status: Mapped[str]
     tries: Mapped[int]
@@ -50,20 +61,25 @@ class OtpTry(db.Model):
     """A try at a code, taken for wrong until it proves right: counted against guessing.
 
     Written before the code is compared; the right code takes its challenge's tries away again.
-    address: where the try came from, which need not be where the code was asked for.
+    address, site: where the try came from, which need not be where the code was asked for.
+    withheld: the challenge's.
     """
 
     __tablename__ = "otp_tries"
     __table_args__ = (
         Index("ix_otp_tries_phone_created_at", "phone", "created_at"),
         Index("ix_otp_tries_address_created_at", "address", "created_at"),
+        Index("ix_otp_tries_site_created_at", "site", "created_at"),
         Index("ix_otp_tries_created_at", "created_at"),
+        _counted("ix_otp_tries_counted"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)  # try_...
     challenge_id: Mapped[str] = mapped_column(ForeignKey("otp_challenges.id"), index=True)
     phone: Mapped[str]
     address: Mapped[str]
+    site: Mapped[str | None]
+    withheld: Mapped[bool | None]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

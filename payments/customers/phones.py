@@ -3,7 +3,12 @@
 import re
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumberFormat, ValidationResult
+from phonenumbers import (
+    NumberParseException,
+    PhoneNumberFormat,
+    PhoneNumberType,
+    ValidationResult,
+)
 
 from payments import config
 from payments.errors import Fault, InvalidRequest
@@ -15,6 +20,33 @@ _DIALLED = re.compile(r"[+\uff0b]?[\d\s().\-/\u2010-\u2015]+")
 # The plans of some countries take `12` for possible. No phone in the world has under 8 digits,
 # country code included (Saint Helena's), nor over 15.
 _E164 = re.compile(r"\+[1-9][0-9]{7,14}", re.ASCII)
+
+# Numbers that earn whoever holds them money, or that no text message reaches. A landline may have
+# its messages read out, and a range that the metadata does not know yet may well be a mobile's.
+_NO_SMS = {
+    PhoneNumberType.PREMIUM_RATE,
+    PhoneNumberType.SHARED_COST,
+    PhoneNumberType.TOLL_FREE,
+    PhoneNumberType.PERSONAL_NUMBER,
+    PhoneNumberType.PAGER,
+    PhoneNumberType.UAN,
+    PhoneNumberType.VOICEMAIL,
+    PhoneNumberType.VOIP,
+}
+
+
+def parse_for_sms(text: str, pointer: str = "/phone") -> str:
+    """As `parse`, for a number that a code is to be sent to.
+
+    Raises InvalidRequest as well for a premium-rate, shared-cost, toll-free, personal,
+    company-wide, pager, voicemail or VoIP number.
+    """
+    found = parse(text, pointer)
+    if phonenumbers.number_type(phonenumbers.parse(found)) in _NO_SMS:
+        raise InvalidRequest(
+            Fault(pointer, "must be a phone that takes text messages, such as a mobile one")
+        )
+    return found
 
 
 def parse(text: str, pointer: str = "/phone") -> str:

@@ -40,9 +40,8 @@ class Shop:
         with app.app_context():
             for number in range(CUSTOMERS):
                 self.bearers.append(db.in_unit(partial(_customer, f"+49151{number:08d}")))
-            owner = db.in_unit(lambda: profiles.get_or_create("+4915999999999").id)
             for number in range(MERCHANTS + 1):
-                self.merchants.append(db.in_unit(partial(_merchant, owner, f"Shop {number}")))
+                self.merchants.append(db.in_unit(partial(_merchant, f"+4915999{number:06d}")))
             self.hot = self.merchants.pop()
             hot_account = self.hot[1]
             db.in_unit(lambda: accounts.mark_hot(hot_account, True))
@@ -90,6 +89,6 @@ def _customer(phone: str) -> str:
     return f"Bearer {sessions.start(deposit.customer_id, 'bench').access_token}"
 
 
-def _merchant(owner: str, name: str) -> tuple[str, str]:
-    merchant = applications.apply(owner, name)
+def _merchant(owner_phone: str) -> tuple[str, str]:
+    merchant = applications.apply(profiles.get_or_create(owner_phone).id, "Shop")
     return merchant.id, applications.account_of(merchant.id, "EUR")

@@ -83,6 +83,24 @@ def test_what_is_no_number_is_refused_where_it_stands(region, typed):
     )
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "+449098790000",  # premium rate
+        "+491805000000",  # shared cost
+        "+4916412345",  # a pager
+        "+447012345678",  # a personal number, which costs like a premium one
+        "+18005550199",  # toll-free
+    ],
+)
+def test_a_number_that_takes_no_text_messages_gets_no_code(person, typed):
+    refused = person.calls("POST", "/v1/auth/otp", {"phone": typed})
+    assert (refused.status_code, refused.json["code"]) == (422, "invalid_request")
+    assert refused.json["errors"][0]["pointer"] == "/phone"
+    assert "takes text messages" in refused.json["errors"][0]["detail"]
+    assert person.calls("POST", "/v1/auth/otp", {"phone": "+447700900123"}).status_code == 202
+
+
 def test_over_http_the_fault_is_listed(person):
     refused = person.calls("POST", "/v1/auth/otp", {"phone": "12345"})
     assert (refused.status_code, refused.json["code"]) == (422, "invalid_request")

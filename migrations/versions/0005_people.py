@@ -1,0 +1,37 @@
+"""Count one-time codes by /48 as well, and note those that were withheld.
+
+Only adds what may be null, so the release before this one goes on serving meanwhile.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005_people"
+down_revision = "0002_runtime_settings"
+branch_labels = None
+depends_on = None
+
+BYTES = sa.String().with_variant(sa.String(collation="C"), "postgresql")
+CODES = ("otp_challenges", "otp_tries")
+
+
+def upgrade() -> None:
+    """Rows that are there count as sent, and in no /48."""
+    for table in CODES:
+        op.add_column(table, sa.Column("site", BYTES))
+        op.add_column(table, sa.Column("withheld", sa.Boolean()))
+        op.create_index(f"ix_{table}_site_created_at", table, ["site", "created_at"])
+        where = sa.text("withheld IS NULL")
+        op.create_index(
+            f"ix_{table}_counted", table, ["created_at"], postgresql_where=where, sqlite_where=where
+        )
+
+
+def downgrade() -> None:
+    """Codes that were withheld count as sent again, and no code is right for them still."""
+    for table in CODES:
+        op.drop_index(f"ix_{table}_counted", table)
+        op.drop_index(f"ix_{table}_site_created_at", table)
+        with op.batch_alter_table(table) as batch:
+            batch.drop_column("withheld")
+            batch.drop_column("site")

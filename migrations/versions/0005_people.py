@@ -1,4 +1,4 @@
-"""Count one-time codes by /48 as well, and note those that were withheld.
+"""Count one-time codes by /48 as well, note those withheld, and which key made which.
 
 Only adds what may be null, so the release before this one goes on serving meanwhile.
 """
@@ -16,7 +16,7 @@ CODES = ("otp_challenges", "otp_tries")
 
 
 def upgrade() -> None:
-    """Rows that are there count as sent, and in no /48."""
+    """Codes that are there count as sent, and in no /48; keys as made by the owner."""
     for table in CODES:
         op.add_column(table, sa.Column("site", BYTES))
         op.add_column(table, sa.Column("withheld", sa.Boolean()))
@@ -25,10 +25,20 @@ def upgrade() -> None:
         op.create_index(
             f"ix_{table}_counted", table, ["created_at"], postgresql_where=where, sqlite_where=where
         )
+    with op.batch_alter_table("api_keys") as batch:  # SQLite takes a reference only by a rebuild
+        batch.add_column(sa.Column("made_by", BYTES))
+        batch.create_foreign_key("fk_api_keys_made_by", "api_keys", ["made_by"], ["id"])
+        batch.create_index("ix_api_keys_made_by", ["made_by"])
 
 
 def downgrade() -> None:
-    """Codes that were withheld count as sent again, and no code is right for them still."""
+    """Codes that were withheld count as sent again, and no code is right for them still. Which key
+    made which is forgotten: revoking one ends it alone.
+    """
+    with op.batch_alter_table("api_keys") as batch:
+        batch.drop_index("ix_api_keys_made_by")
+        batch.drop_constraint("fk_api_keys_made_by", type_="foreignkey")
+        batch.drop_column("made_by")
     for table in CODES:
         op.drop_index(f"ix_{table}_counted", table)
         op.drop_index(f"ix_{table}_site_created_at", table)

@@ -16,7 +16,7 @@ from payments.api.schemas.api_keys import (
     NewKeyObject,
     Revocation,
 )
-from payments.errors import Fault, InvalidRequest, NotFound, ScopeMissing
+from payments.errors import Fault, InvalidRequest, LimitExceeded, NotFound, ScopeMissing
 from payments.merchants import api_keys, applications
 from payments.merchants.api_keys import key_object
 from payments.origin import Customer, Merchant
@@ -33,12 +33,14 @@ bp = Blueprint("api_keys", __name__)
     answer=NewKeyObject,
     status=201,
     once="optional",
-    errors=(NotFound, ScopeMissing),
+    errors=(NotFound, ScopeMissing, LimitExceeded),
     secret_fields=("secret",),
     summary="Make an API key",
 )
 def create(caller: Customer | Merchant, body: NewKey) -> dict[str, Any]:
-    """`secret` is shown this once. A key grants no more than its own scopes and time."""
+    """`secret` is shown this once. A key grants no more than its own scopes and time: what it made
+    ends with it, unless who revokes it says otherwise. A merchant has at most 100 that work.
+    """
     if isinstance(caller, Merchant):
         if body.merchant is not None:
             raise InvalidRequest(Fault("/merchant", "is the key's own: leave it out"))
@@ -99,8 +101,13 @@ def show(caller: Customer | Merchant, key_id: str) -> dict[str, Any]:
     summary="Revoke an API key",
 )
 def revoke(caller: Customer | Merchant, key_id: str, query: Revocation) -> dict[str, Any]:
-    """At once, or `after` so many seconds in which both the old and the new key work."""
-    row = api_keys.revoke(_merchant(caller, key_id), key_id, query.after)
+    """At once, or `after` so many seconds in which both the old and the new key work. The keys that
+    it made end with it, and those that they made: a thief's are among them. Who rotates a key by
+    itself keeps the next one with `made=keep`. Of a key that has ended, it ends those it made.
+    """
+    row = api_keys.revoke(
+        _merchant(caller, key_id), key_id, query.after, keep_made=query.made == "keep"
+    )
     return key_object(row, db.unit().now)
 
 

@@ -52,8 +52,10 @@ _TOUCH = Sql(
 )
 _FIELDS = (
     "id, customer_id, CASE WHEN status = 'active' AND expires_at <= :now THEN 'expired'"
-    " ELSE status END AS status, user_agent, version, created_at, last_used_at, expires_at,"
-    " ended_at"
+    " ELSE status END AS status, user_agent,"
+    # Nothing writes the row when its time is over; its version grows with that all the same.
+    " version + CASE WHEN status = 'active' AND expires_at <= :now THEN 1 ELSE 0 END AS version,"
+    " created_at, last_used_at, expires_at, ended_at"
 )
 _GET = Sql(f"SELECT {_FIELDS} FROM sessions WHERE id = :id")
 _STANDS = Sql("SELECT 1 FROM sessions WHERE id = :id AND status = 'active' AND expires_at > :now")
@@ -68,7 +70,7 @@ _NEXT_PAGE = Sql(
 )
 _END = Sql(
     "UPDATE sessions SET status = :status, version = version + 1, ended_at = :now"
-    " WHERE id = :id AND status = 'active'"
+    " WHERE id = :id AND status = 'active' AND expires_at > :now"
 )
 
 

@@ -2,6 +2,13 @@
 
 A rotation needs no pause: make the next key, move over, revoke the old one, at once or after a
 time that both work. Who made and who ended a key stands in the audit trail.
+
+A key may make others, which grant no more than its own scopes and time. So what ends it ends them
+as well, and theirs: else a stolen key would live on in those that the thief had made. Who rotates
+by the old key itself says that those it made are to stay.
+
+A key can end by time alone, when nothing writes its row. Its `version` grows with that all the
+same: what is shown is the row's, and one more for each end that has come.
 """
 
 import hmac
@@ -18,6 +25,7 @@ from payments.errors import (
     Fault,
     InvalidRequest,
     KeyRevoked,
+    LimitExceeded,
     NotFound,
     ReadOnly,
     ScopeMissing,
@@ -33,15 +41,23 @@ _SHAPE = re.compile(r"sk_[A-Za-z0-9_-]{43}", re.ASCII)
 NOTE_EVERY = timedelta(minutes=1)
 """How exact `last_used_at` is; more would be a write for each read."""
 
+MAX_LIVE = 100
+"""Keys of one merchant that have not ended: as many as one revocation can end."""
+
 _FIELDS = (
-    "id, merchant_id, name, hint, scopes, version, created_at, expires_at, revoked_at, last_used_at"
+    "id, merchant_id, made_by, name, hint, scopes, version, created_at, expires_at, revoked_at,"
+    " last_used_at"
 )
 _INSERT = Sql(
-    "INSERT INTO api_keys (id, merchant_id, name, secret_hash, hint, scopes, version, created_at,"
-    " expires_at, revoked_at, last_used_at)"
-    " VALUES (:id, :merchant_id, :name, :secret_hash, :hint, :scopes, 1, :now, :expires_at,"
-    " NULL, NULL)"
+    "INSERT INTO api_keys (id, merchant_id, made_by, name, secret_hash, hint, scopes, version,"
+    " created_at, expires_at, revoked_at, last_used_at)"
+    " VALUES (:id, :merchant_id, :made_by, :name, :secret_hash, :hint, :scopes, 1, :now,"
+    " :expires_at, NULL, NULL)"
     f" RETURNING {_FIELDS}"
+)
+_LIVE = Sql(
+    "SELECT count(*) AS live FROM api_keys WHERE merchant_id = :merchant_id"
+    " AND (revoked_at IS NULL OR revoked_at > :now) AND (expires_at IS NULL OR expires_at > :now)"
 )
 _BY_HASH_AT = (
     "SELECT k.id, k.merchant_id, k.scopes, k.expires_at, k.revoked_at, k.secret_hash,"
@@ -78,9 +94,21 @@ _NEXT_PAGE = Sql(
     " AND (created_at, id) < (:before_at, :before_id)"
     " ORDER BY created_at DESC, id DESC LIMIT :limit"
 )
+# A first end that comes at once is counted by having come (`_version`), not here as well.
+_END = (
+    "UPDATE api_keys SET revoked_at = :at,"
+    " version = version + CASE WHEN revoked_at IS NULL AND :at <= :now THEN 0 ELSE 1 END"
+)
 _REVOKE = Sql(
-    "UPDATE api_keys SET revoked_at = :at, version = version + 1"
-    " WHERE id = :id AND merchant_id = :merchant_id AND (revoked_at IS NULL OR revoked_at > :at)"
+    f"{_END} WHERE id = :id AND merchant_id = :merchant_id"
+    f" AND (revoked_at IS NULL OR revoked_at > :at) RETURNING {_FIELDS}"
+)
+# Through keys that have ended themselves: what they made may not have.
+_REVOKE_MADE = Sql(
+    "WITH RECURSIVE made (id) AS (SELECT id FROM api_keys WHERE made_by = :id"
+    " UNION SELECT api_keys.id FROM api_keys JOIN made ON api_keys.made_by = made.id)"
+    f" {_END} WHERE id IN (SELECT id FROM made) AND (revoked_at IS NULL OR revoked_at > :at)"
+    " AND (expires_at IS NULL OR expires_at > :at)"
     f" RETURNING {_FIELDS}"
 )
 
@@ -97,16 +125,23 @@ def create(
     by: the key that makes it, which grants no more than its own scopes and time; left without an
     end, the new key ends with it. None: the merchant's owner.
     Raises ScopeMissing, InvalidRequest for an end that has passed or lies past the maker's,
-    KeyRevoked when the maker has ended meanwhile.
+    KeyRevoked when the maker has ended meanwhile, LimitExceeded where too many are live.
     """
+    db.one_at_a_time(f"keys of {merchant_id}")
     if expires_at is not None and expires_at <= db.unit().now:
         raise InvalidRequest(Fault("/expires_at", "must lie in the future"))
     if by is not None:
         expires_at = _granted(by, scopes, expires_at)
+    if _LIVE.scalar(merchant_id=merchant_id) >= MAX_LIVE:
+        raise LimitExceeded(
+            f"The merchant has {MAX_LIVE} API keys that work, the most it may. Revoke one of them"
+            " by DELETE /v1/api_keys/{id}."
+        )
     secret = PREFIX + secrets.token_urlsafe(32)
     row = _INSERT.one(
         id=ids.new("key"),
         merchant_id=merchant_id,
+        made_by=by.key_id if by is not None else None,
         name=name,
         secret_hash=sealing.digest(secret),
         hint=secret[-4:],
@@ -182,17 +217,23 @@ def of_merchant(merchant_id: str, limit: int, before: tuple[datetime, str] | Non
     )
 
 
-def revoke(merchant_id: str, key_id: str, after_s: int = 0) -> Row:
-    """End the key, now or after so many seconds in which it still works.
+def revoke(merchant_id: str, key_id: str, after_s: int = 0, *, keep_made: bool = False) -> Row:
+    """End the key, now or after so many seconds in which it still works, and those that it made,
+    and theirs; with keep_made it alone.
 
-    An end that lies nearer stays: a revocation is not taken back. Raises NotFound.
+    An end that lies nearer stays: a revocation is not taken back. Of a key that has ended it still
+    ends those it made. Raises NotFound.
     """
     at = db.unit().now + timedelta(seconds=after_s)
     row = _REVOKE.one(id=key_id, merchant_id=merchant_id, at=at)
-    if row is None:
-        return get(merchant_id, key_id)
-    _audit("revoke", row)
-    return row
+    if row is not None:
+        _audit("revoke", row)
+    found = row or get(merchant_id, key_id)
+    # Again until none is left: while one waited for a key's row, that key may have made another.
+    while not keep_made and (ended := _REVOKE_MADE.all(id=key_id, at=at)):
+        for made in ended:
+            _audit("revoke", made, because_of=key_id)
+    return found
 
 
 def key_object(row: Row, now: datetime) -> dict[str, Any]:
@@ -201,8 +242,9 @@ def key_object(row: Row, now: datetime) -> dict[str, Any]:
         "object": "api_key",
         "id": row.id,
         "status": _status(row, now),
-        "version": row.version,
+        "version": _version(row, now),
         "merchant": row.merchant_id,
+        "made_by": row.made_by,
         "name": row.name,
         "scopes": row.scopes.split(),
         "hint": row.hint,
@@ -219,6 +261,14 @@ def _status(row: Row, now: datetime) -> str:
     if row.expires_at is not None and row.expires_at <= now:
         return "expired"
     return "active"
+
+
+def _version(row: Row, now: datetime) -> int:
+    """The row's, and one more for each change of status that came by time: `expired`, `revoked`."""
+    expired = row.expires_at is not None and row.expires_at <= now
+    revoked = row.revoked_at is not None and row.revoked_at <= now
+    first = expired and (row.revoked_at is None or row.expires_at < row.revoked_at)
+    return int(row.version) + first + revoked
 
 
 def _time(moment: datetime | None) -> str | None:
@@ -249,7 +299,8 @@ def _granted(by: Merchant, scopes: list[str], expires_at: datetime | None) -> da
     return expires_at or latest
 
 
-def _audit(action: str, row: Row) -> None:
+def _audit(action: str, row: Row, because_of: str | None = None) -> None:
+    """because_of: the key whose end this one shares."""
     who = origin.current()
     audit.record(
         who.actor,
@@ -260,6 +311,7 @@ def _audit(action: str, row: Row) -> None:
             "scopes": row.scopes.split(),
             "expires_at": _time(row.expires_at),
             "revoked_at": _time(row.revoked_at),
+            **({"because_of": because_of} if because_of is not None else {}),
         },
         request_id=who.request_id,
     )

@@ -36,6 +36,7 @@ class ApiKey(db.Model):
     """An API key, as a hash. It works from its creation until it expires or is revoked.
 
     scopes: names joined by spaces. revoked_at may lie ahead: the overlap of a rotation.
+    made_by: the key that made it, null for the owner.
     """
 
     __tablename__ = "api_keys"
@@ -45,6 +46,7 @@ class ApiKey(db.Model):
 
     id: Mapped[str] = mapped_column(primary_key=True)  # key_...
     merchant_id: Mapped[str] = mapped_column(ForeignKey("merchants.id"))
+    made_by: Mapped[str | None] = mapped_column(ForeignKey("api_keys.id"), index=True)
     name: Mapped[str]
     secret_hash: Mapped[str] = mapped_column(unique=True)
     hint: Mapped[str]  # the last four characters, to tell keys apart

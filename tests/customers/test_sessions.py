@@ -114,6 +114,20 @@ def test_a_session_ends_90_days_after_the_sign_in(app, customer):
     assert session["status"] == "expired"
 
 
+def test_a_sessions_version_grows_with_its_end_by_time_and_ending_it_changes_nothing(
+    app, customer, make_person
+):
+    elsewhere = make_person()
+    elsewhere.signs_in()
+    (present,) = [s for s in customer.calls("GET", "/v1/auth/sessions").json["data"]
+                  if not s["current"]]  # fmt: skip
+    people.set_back(app, "sessions", "expires_at", 91 * 86400, f"id = '{present['id']}'")
+    url = f"/v1/auth/sessions/{present['id']}"
+    over = customer.calls("GET", url).json
+    assert (over["status"], over["version"]) == ("expired", present["version"] + 1)
+    assert customer.calls("DELETE", url).json == over
+
+
 def test_a_replayed_refresh_shows_no_token(customer):
     first = customer.tokens["refresh_token"]
     fresh = customer.refreshes(first, key="k-1")

@@ -11,6 +11,7 @@ from werkzeug.test import TestResponse
 
 from payments import db
 from payments.merchants import api_keys
+from payments.origin import Merchant
 from tests import databases
 from tests.checkout import world
 from tests.merchants import callers
@@ -83,3 +84,22 @@ def test_a_key_that_is_being_revoked_makes_no_other(app):
                 answer.result(timeout=0.5)
         assert refused(answer.result()) == (401, "key_revoked")
     assert [row.id for row in api_keys.of_merchant(shop, 10, None)] == [maker.id]
+
+
+def test_a_key_that_is_made_while_its_makers_maker_is_revoked_ends_as_well(app):
+    """The revocation waits for the row of the key between them, and then looks again."""
+    shop = world.merchant()
+    first, _secret = callers.key_row(shop)
+    child, _secret = callers.key_row(shop, by=Merchant(shop, first.id, frozenset("*")))
+    owner = callers.owner(app.test_client())
+    with ThreadPoolExecutor(1) as elsewhere:
+        with db.unit_of_work():
+            by_child = Merchant(shop, child.id, frozenset("*"))
+            late, secret = api_keys.create(shop, "late", ["*"], None, by=by_child)
+            answer = elsewhere.submit(owner.delete, f"/v1/api_keys/{first.id}")
+            with pytest.raises(TimeoutError):
+                answer.result(timeout=0.5)
+        assert told(answer.result())["status"] == "revoked"
+    assert api_keys.get(shop, late.id).revoked_at is not None
+    caller = callers.bearer(app.test_client(), secret)
+    assert refused(caller.get("/v1/merchant")) == (401, "key_revoked")

@@ -47,6 +47,10 @@ class KeyObject(Body):
     status: Literal["active", "expired", "revoked"]
     version: int
     merchant: MerchantId
+    made_by: Annotated[
+        KeyId | None,
+        Field(description="The key that made it and whose end it shares; null: the owner."),
+    ]
     name: str
     scopes: list[Scope]
     hint: Annotated[str, Field(description="The last four characters of the secret.")]
@@ -82,3 +86,7 @@ class Revocation(Body):
         WholeNumber,
         Field(ge=0, le=MAX_OVERLAP_S, description="Seconds in which it still works; 0: at once."),
     ] = 0
+    made: Annotated[
+        Literal["revoke", "keep"],
+        Field(description="What becomes of the keys that it made, and of those that they made."),
+    ] = "revoke"

@@ -282,12 +282,13 @@ def _environment(given: Mapping[str, str]) -> str:
     if env:
         raise ConfigError(["ENV: is neither development nor production"])
     hosted = [name for name in ("DATABASE_URL", "DYNO") if name in given]
-    if hosted:
+    why = f"{' and '.join(hosted)} looks like a host's" if hosted else ""
+    url = given.get("DB_URL", "")
+    if not hosted and _POSTGRES.match(url) and unsafe.may_be_elsewhere(url, given):
+        why = "DB_URL is a Postgres that may be another machine's"
+    if why:
         raise ConfigError(
-            [
-                f"ENV: is not set, and {' and '.join(hosted)} looks like a host's: "
-                "set ENV to production, or to development if that is meant"
-            ]
+            [f"ENV: is not set, and {why}: set ENV to production, or to development if it is meant"]
         )
     return "development"
 

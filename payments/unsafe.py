@@ -4,14 +4,17 @@ Only `config` calls this. A secret is weak when it can be guessed by its looks: 
 under 8 different ones, a piece repeated, characters in a row, or words where chance should be.
 """
 
+import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from payments import devenv
 
@@ -80,6 +83,37 @@ def refusals(
     if settings.is_production:
         yield from _unsafe_secrets(settings, root)
         yield from _unsafe_surroundings(settings, given)
+
+
+def may_be_elsewhere(url: str, given: Mapping[str, str]) -> bool:
+    """Whether this Postgres URL may lead to another machine, by all that libpq listens to.
+
+    Not by a socket, nor by a loopback address. given: the environment, whose `PG...` variables say
+    what the URL leaves out. Without `ENV` such a database is nobody's development by default.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return False  # refused for itself, and so is one that names no database
+    if not parsed.database:
+        return False
+    query = parsed.normalized_query
+    if "service" in query or "PGSERVICE" in given:
+        return True  # it stands in a file, which is libpq's to read
+    places = [*query.get("hostaddr", ()), *query.get("host", ()), parsed.host or ""]
+    if not any(places):
+        places = [given.get("PGHOSTADDR", ""), given.get("PGHOST", "")]
+    hosts = [host for place in places for host in place.split(",") if host]
+    return not all(_is_here(host) for host in hosts)
+
+
+def _is_here(host: str) -> bool:
+    if host.startswith(("/", "@")) or host.lower() == "localhost":
+        return True  # the folder of a socket, or an abstract one
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _unsafe_secrets(settings: "Settings", root: Path) -> Iterator[tuple[str, str]]:

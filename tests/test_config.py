@@ -135,6 +135,45 @@ def test_a_hosts_environment_without_env_is_refused(tmp_path):
     assert meant.db_url == "postgresql+psycopg://db/x"
 
 
+@pytest.mark.parametrize(
+    ("url", "more"),
+    [
+        ("postgresql://pay:x@db.example/pay", {}),
+        ("postgres://pay:x@10.0.0.7:5432/pay", {}),
+        ("postgresql+psycopg://pay:x@[2001:db8::1]/pay", {}),
+        ("postgresql://pay:x@localhost.example/pay", {}),
+        ("postgresql://pay:x@/pay?host=db.example", {}),
+        ("postgresql://pay:x@/pay?host=/run/postgresql,db.example", {}),
+        ("postgresql://pay:x@localhost/pay?hostaddr=10.0.0.7", {}),
+        ("postgresql://pay:x@/pay?service=live", {}),
+        ("postgresql://pay:x@/pay", {"PGHOST": "db.example"}),
+        ("postgresql://pay:x@/pay", {"PGHOSTADDR": "10.0.0.7"}),
+        ("postgresql://pay:x@/pay", {"PGSERVICE": "live"}),
+    ],
+)
+def test_a_database_elsewhere_without_env_is_refused(url, more, tmp_path):
+    (fault,) = faults({"DB_URL": url, **more}, tmp_path)
+    assert fault.startswith("ENV: is not set, and DB_URL is a Postgres that may be another")
+    assert not (tmp_path / "instance").exists()
+    meant = load_settings({"DB_URL": url, "ENV": "development", **more}, root=tmp_path)
+    assert meant.env == "development"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://pay@localhost/pay",
+        "postgres://pay@127.0.0.1:5433/pay",
+        "postgresql://pay@[::1]/pay",
+        "postgresql://pay@/pay",
+        "postgresql://pay@/pay?host=/run/postgresql&port=5433",
+        "sqlite:///pay.db",
+    ],
+)
+def test_a_developers_own_database_needs_no_env(url, tmp_path):
+    assert load_settings({"DB_URL": url}, root=tmp_path).env == "development"
+
+
 def test_safe_production_values_are_taken(tmp_path):
     settings = load_settings(PRODUCTION, root=tmp_path)
     assert settings.is_production

@@ -1,7 +1,8 @@
 """Bring the database up to the newest migration.
 
 In development it first looks whether the migrations that made the database are still the ones of
-this repository, and says how to remake the database when they are not.
+this repository, and says how to remake the database when they are not. Then it refuses a sister
+service's secret that was used under another name before (the README says what to do).
 """
 
 import argparse
@@ -17,6 +18,7 @@ from alembic.script.revision import RevisionError
 from flask_migrate import upgrade
 
 import _root
+from payments.api import service_names
 from payments.app import create_app
 from payments.config import ConfigError, Settings, load_settings
 
@@ -96,16 +98,21 @@ def remake_hint(settings: Settings) -> str:
 
 
 def migrate(settings: Settings) -> None:
-    """Upgrade to the newest migration. Raises Outdated, in development only."""
+    """Upgrade to the newest migration. Raises Outdated, in development only, and ConfigError where
+    the settings contradict what the database knows.
+    """
     engine = sa.create_engine(settings.db_url, poolclass=sa.NullPool)
     if not settings.is_production:
         with engine.connect() as connection:
             check(connection)
     with create_app(settings).app_context():
         upgrade(directory=str(MIGRATIONS))
+        faults = service_names.faults()
     if not settings.is_production:
         with engine.begin() as connection:
             note(connection)
+    if faults:
+        raise ConfigError(faults)
 
 
 def main(argv: list[str] | None = None) -> int:

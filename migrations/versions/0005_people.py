@@ -1,4 +1,4 @@
-"""Count one-time codes by /48 as well, note those withheld, and which key made which.
+"""Count one-time codes by /48 as well, note those withheld, makers of keys, services' names.
 
 Only adds what may be null, so the release before this one goes on serving meanwhile.
 """
@@ -29,12 +29,20 @@ def upgrade() -> None:
         batch.add_column(sa.Column("made_by", BYTES))
         batch.create_foreign_key("fk_api_keys_made_by", "api_keys", ["made_by"], ["id"])
         batch.create_index("ix_api_keys_made_by", ["made_by"])
+    op.create_table(
+        "service_secrets",
+        sa.Column("fingerprint", BYTES, nullable=False),
+        sa.Column("name", BYTES, nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("fingerprint", name="pk_service_secrets"),
+    )
 
 
 def downgrade() -> None:
     """Codes that were withheld count as sent again, and no code is right for them still. Which key
     made which is forgotten: revoking one ends it alone.
     """
+    op.drop_table("service_secrets")
     with op.batch_alter_table("api_keys") as batch:
         batch.drop_index("ix_api_keys_made_by")
         batch.drop_constraint("fk_api_keys_made_by", type_="foreignkey")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from flask import Flask
 
 from payments import config, logs
-from payments.api import requests, signatures
+from payments.api import requests, service_names, signatures
 from payments.api.idempotency import Premise
 from payments.api.requests import ApiRequest
 from payments.config import NamedSecret
@@ -21,7 +21,7 @@ from payments.customers import sessions, tokens
 from payments.db import Row
 from payments.errors import KeyRevoked, PaymentsError, Unauthenticated
 from payments.merchants import api_keys
-from payments.origin import Caller, Customer, Operator, SisterService
+from payments.origin import Caller, Customer, Operator
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ def _service(request: ApiRequest) -> Caller:
     entry = matching(shown, settings.internal_api_secret, signatures.VARIABLE)
     if entry is None:
         raise Unauthenticated("The secret in X-Internal-Secret is not known.")
-    return SisterService(entry.name)
+    return service_names.settle(entry)
 
 
 def _shows_token(request: ApiRequest) -> bool:

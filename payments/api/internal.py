@@ -49,7 +49,8 @@ bp = Blueprint("internal", __name__)
 )
 def deposit(caller: SisterService, body: NewDeposit) -> Answer:
     """Into the wallet of the phone, which gets one when it has none. The external reference is
-    unique: the same facts again answer 200 and the first one, other facts 409.
+    unique for the service's name: the same facts again answer 200 and the first one, other facts
+    409.
     """
     row, fresh = deposits.create(
         caller.name,

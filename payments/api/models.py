@@ -1,4 +1,4 @@
-"""Tables of the HTTP door itself: idempotency keys and nonces of signed requests."""
+"""Tables of the HTTP door itself: idempotency keys, nonces, names of sister services."""
 
 from datetime import datetime
 
@@ -34,3 +34,16 @@ class InternalNonce(db.Model):
     service: Mapped[str] = mapped_column(primary_key=True)
     nonce: Mapped[str] = mapped_column(primary_key=True)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class ServiceSecret(db.Model):
+    """The name under which a sister service's secret was first used: its name for good.
+
+    fingerprint: SHA-256 of the secret. Never changed, so that no reference is paid for twice.
+    """
+
+    __tablename__ = "service_secrets"
+
+    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)

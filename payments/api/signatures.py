@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from payments import config, db, settings
-from payments.api import bodies
+from payments.api import bodies, service_names
 from payments.api.requests import ApiRequest
 from payments.config import NamedSecret
 from payments.db import Sql
@@ -25,7 +25,7 @@ from payments.origin import SisterService
 MAX_SKEW_S = 300
 NONCE_KEPT = timedelta(minutes=10)
 """As long as one signature can hold: from 300 s before its timestamp to 300 s after."""
-VARIABLE = "INTERNAL_API_SECRET"
+VARIABLE = service_names.VARIABLE
 
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
@@ -81,13 +81,14 @@ def verify(request: ApiRequest, note_place: Callable[[str, int], None]) -> Siste
     )
     place, entry = _signer(text, shown)
     note_place(VARIABLE, place)
+    service = service_names.settle(entry)
     if settings.is_read_only():  # only reads are served now, and nothing may be written
         _must_be_fresh(int(timestamp))
         if _TAKEN.one(service=entry.name, nonce=nonce):
             raise _replayed()
     else:
         db.in_unit(lambda: _take(entry.name, nonce, int(timestamp)))
-    return SisterService(entry.name)
+    return service
 
 
 def prune(limit: int = 1_000) -> int:

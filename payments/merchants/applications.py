@@ -186,7 +186,7 @@ def merchant_object(row: Row) -> dict[str, Any]:
 def _require_room(owner_id: str) -> None:
     """Count, and let none of this owner's other applications count until this unit has ended."""
     db.one_at_a_time(f"applications of {owner_id}")
-    count = _COUNT.one(owner_id=owner_id)
+    (count,) = _COUNT.all(owner_id=owner_id)
     if count.owned >= MAX_OWNED:
         raise LimitExceeded(
             f"You own {MAX_OWNED} merchants, the most that one customer may. Use one of them: its"

@@ -1,7 +1,7 @@
 """What becomes of the keys that a key made, and a version that grows with each change of status."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -99,7 +99,7 @@ def test_the_version_grows_when_time_ends_a_key_and_when_it_is_revoked_later(own
     row, _secret = key_row(shop, expires_at=clock.now() + timedelta(hours=1))
     seen = []
 
-    def look(**shifted: object) -> None:
+    def look(**shifted: datetime) -> None:
         times_of(row.id, **shifted)
         key = told(owner.get(f"/v1/api_keys/{row.id}"))
         seen.append((key["status"], key["version"]))

@@ -90,7 +90,7 @@ def test_a_script_without_a_database_is_refused_with_the_reason(database, tmp_pa
 def test_a_rebuilt_table_must_keep_what_refers_to_it(servers, tmp_path, with_next):
     scripts = with_next(
         "op.execute(\"INSERT INTO api_keys VALUES ('key_1', 'mer_none', 'n', 'h', 'x', '*', 1,"
-        " '2026-03-01', NULL, NULL, NULL)\")"
+        " '2026-03-01', NULL, NULL, NULL, NULL)\")"
     )
     with databases.fresh_sqlite(servers) as url:
         with databases.alembic_config(url, tmp_path, scripts) as config:

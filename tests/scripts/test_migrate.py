@@ -3,6 +3,8 @@
 import pytest
 import sqlalchemy as sa
 
+from payments.api import service_names
+from payments.app import create_app
 from payments.config import load_settings
 from scripts import migrate
 from tests.servers import private_postgres
@@ -90,3 +92,20 @@ def test_an_unreachable_database_is_told_in_one_line(tmp_path, monkeypatch, caps
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith("The database can't be used: ")
     assert "hunter2" not in told
+
+
+def test_a_services_secret_under_another_name_is_refused_until_it_has_its_old_one(
+    settings, capsys, monkeypatch
+):
+    assert migrate.main([]) == migrate.FINE
+    (entry,) = settings.internal_api_secret
+    with create_app(settings).app_context():
+        service_names.settle(entry)
+    monkeypatch.setenv("INTERNAL_API_SECRET", f"taxi:{entry.secret}")
+    capsys.readouterr()
+    assert migrate.main([]) == migrate.NOT_RUN
+    told = capsys.readouterr().err
+    assert "INTERNAL_API_SECRET: entry 1 was used under the name default and is taxi now" in told
+    assert "write default:secret" in told and entry.secret not in told
+    monkeypatch.setenv("INTERNAL_API_SECRET", f"default:{entry.secret},taxi:{'t' * 20}")
+    assert migrate.main([]) == migrate.FINE

@@ -2,14 +2,20 @@
 
 Fernet (AES-128-CBC and HMAC-SHA256). The first key seals, every key unseals, so that a key can be
 rotated with an overlap. What needs no reading again is kept as a hash instead.
+
+A column of sealed texts is named `..._sealed`: by that `operations.resealing` finds what an older
+key has sealed.
 """
 
 import hashlib
 from functools import lru_cache
 
-from cryptography.fernet import Fernet, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from payments import config
+
+Unopened = InvalidToken
+"""Raised for a text that none of the keys opens."""
 
 
 @lru_cache(maxsize=8)
@@ -23,8 +29,18 @@ def seal(text: str) -> str:
 
 
 def unseal(sealed: str) -> str:
-    """The text again. Raises cryptography.fernet.InvalidToken when no key fits."""
+    """The text again. Raises Unopened when no key fits."""
     return _box(config.current().encryption_key).decrypt(sealed.encode()).decode()
+
+
+def reseal(sealed: str) -> str:
+    """The same under the first key; itself where it is that already. Raises Unopened."""
+    keys = config.current().encryption_key
+    try:
+        _box(keys[:1]).decrypt(sealed.encode())
+    except Unopened:
+        return _box(keys).rotate(sealed.encode()).decode()
+    return sealed
 
 
 def digest(secret: str) -> str:

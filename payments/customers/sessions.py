@@ -16,7 +16,7 @@ from payments import clock, db, ids
 from payments.customers import tokens
 from payments.db import Row, Sql, Statement
 from payments.errors import KeyRevoked, NotFound, TokenExpired, Unauthenticated
-from payments.sealing import digest, seal, unseal
+from payments.sealing import Unopened, digest, seal, unseal
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,8 @@ def start(customer_id: str, user_agent: str | None) -> Issued:
 def refresh(refresh_token: str) -> Issued:
     """The next pair of tokens for this refresh token.
 
-    Raises Unauthenticated for a token that is none, TokenExpired at the session's end, KeyRevoked
+    Raises Unauthenticated for a token that is none, or whose successor no key of ours opens,
+    TokenExpired at the session's end, KeyRevoked
     when it was ended, or when this token was replaced before: then the refusal's consequence, which
     the door commits in a unit of its own, is that the session is revoked.
     """
@@ -117,7 +118,14 @@ def refresh(refresh_token: str) -> Issued:
     customer_id = _touch(row.session_id)
     if row.successor_sealed is None or row.replaced_at <= db.unit().now - GRACE:
         raise _reuse(row.session_id)
-    return Issued(tokens.issue(customer_id, row.session_id), unseal(row.successor_sealed))
+    try:
+        successor = unseal(row.successor_sealed)
+    except Unopened:  # the key that sealed it is gone from ENCRYPTION_KEY: who has it may use it
+        log.warning("a successor can't be opened", extra={"session_id": row.session_id})
+        raise Unauthenticated(
+            "The next refresh token can't be given a second time. Sign in with a new code."
+        ) from None
+    return Issued(tokens.issue(customer_id, row.session_id), successor)
 
 
 def still_stands(session_id: str) -> bool:

@@ -48,6 +48,9 @@ SHOWN_BY = {
     ".venv/bin/python scripts/webhooks_requeue.py": (
         "tests/scripts/test_webhooks_requeue.py::test_what_failed_is_sent_again_under_its_old_id"
     ),
+    ".venv/bin/python scripts/reseal.py": (
+        "tests/scripts/test_reseal.py::test_the_script_as_typed_after_a_rotation"
+    ),
 }
 """Command -> the test or fixture that runs it."""
 

@@ -54,6 +54,14 @@ class Call:
     codes: list[tuple[int, str]]
 
 
+@route(
+    bp, "/", caller=guards.anyone, status=302, media=("text/html",), summary="The way to the guide"
+)
+def root() -> Response:
+    """Leads a browser to `/docs`."""
+    return Response(status=302, headers={"Location": "/docs"}, mimetype="text/html")
+
+
 @route(bp, "/docs", caller=guards.anyone, media=("text/html",), summary="The guide, as a page")
 def guide() -> Response:
     """How to call this service, and every route."""

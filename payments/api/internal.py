@@ -162,9 +162,9 @@ def show_transfer(caller: SisterService, transfer_id: str) -> dict[str, Any]:
 )
 def list_wallets(query: ServiceWalletsQuery) -> dict[str, Any]:
     """All of that customer's, the default currency's first; an empty list when nobody has the
-    phone.
+    phone. In a query the phone's `+` is written `%2B`.
     """
-    customer = profiles.find_by_phone(phones.parse(query.phone))
+    customer = profiles.find_by_phone(phones.parse_query(query.phone))
     return paging.listing(
         query,
         lambda limit, before: [] if customer is None else wallet_page(customer.id, limit, before),

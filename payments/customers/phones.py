@@ -49,6 +49,19 @@ def parse_for_sms(text: str, pointer: str = "/phone") -> str:
     return found
 
 
+def parse_query(text: str, pointer: str = "/phone") -> str:
+    """As `parse`, for a number in a query string, where a bare `+` is read as a space.
+
+    Without its plus the number could be read as a national one, somebody else's. Raises
+    InvalidRequest, which says how to write a plus there.
+    """
+    if re.match(r" \d", text):
+        raise InvalidRequest(
+            Fault(pointer, "must be a phone number in E.164; in a query its + is written %2B")
+        )
+    return parse(text, pointer)
+
+
 def parse(text: str, pointer: str = "/phone") -> str:
     """The number in E.164, such as `+4915112345678`.
 

@@ -51,6 +51,13 @@ def test_a_page_is_asked_for_again_only_when_it_changed(client, path):
     assert client.get(path, headers={"If-None-Match": tag}).status_code == 304
 
 
+def test_the_root_leads_a_browser_to_the_guide(client):
+    answer = client.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/docs")
+    followed = client.get("/", follow_redirects=True)
+    assert (followed.status_code, followed.request.path) == (200, "/docs")
+
+
 def test_every_link_within_leads_somewhere(echo_client):
     read = cache(lambda url: echo_client.get(url))  # once each: there is a budget a minute
     for path in PAGES:

@@ -10,6 +10,7 @@ from payments.api.routing import ROUTES, route, routes_of
 from payments.app import BLUEPRINTS
 
 PUBLIC = {
+    ("GET", "/"),
     ("GET", "/docs"),
     ("GET", "/docs/errors"),
     ("GET", "/docs/style.css"),

@@ -117,3 +117,13 @@ def test_two_ways_of_typing_reach_the_same_customer(person, make_person):
     national.tokens = person.tries(challenge_id, person.messages()[-1]).json
     assert national.calls("GET", "/v1/me").json["id"] == me["id"]
     assert me["phone"] == "+4915112345678"
+
+
+def test_in_a_query_a_bare_plus_is_refused_with_how_to_write_it(region):
+    region("DE")
+    for typed in (" 4915112345678", " 963944567890"):
+        with pytest.raises(InvalidRequest) as refused:
+            phones.parse_query(typed)
+        assert "in a query its + is written %2B" in refused.value.faults[0].detail
+    assert phones.parse_query("+4915112345678") == "+4915112345678"
+    assert phones.parse_query("0151 12345678") == "+4915112345678"

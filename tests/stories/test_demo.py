@@ -3,7 +3,9 @@
 No server, no Redis, nothing set but a port and a folder: `make run` and `make demo` do no more.
 """
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from scripts import demo as story
 from tests.children import ROOT, Child, plain_environ
 from tests.redis_server import free_port
 from tests.stories.production import production
+from tests.stories.test_readme import FIRST_CALLS
 
 pytestmark = pytest.mark.slow
 
@@ -107,3 +110,23 @@ def test_in_production_the_demo_moves_no_made_up_money(environ):
     told = demo(environ | production())
     assert told.returncode == NOT_RUN
     assert told.stderr == "The demo moves made-up money: it runs in development only.\n"
+
+
+def test_the_readmes_first_calls_sign_in(service, environ, tmp_path):
+    assert shutil.which("curl") is not None, "curl is missing: apt-get install curl"
+    assert len(FIRST_CALLS) == 3
+    pasted = "\n".join(FIRST_CALLS)
+    here = pasted.replace(":8080/", f":{environ['PORT']}/").replace(
+        " instance/", f" {environ['INSTANCE_DIR']}/"
+    )
+    done = subprocess.run(
+        ["sh", "-c", here], env=environ, capture_output=True, text=True, timeout=DEMO_WITHIN_S
+    )
+    answer = json.loads(done.stdout)
+    assert answer["token_type"] == "Bearer", answer
+    me = requests.get(
+        f"http://127.0.0.1:{environ['PORT']}/v1/me",
+        headers={"Authorization": f"Bearer {answer['access_token']}"},
+        timeout=5,
+    )
+    assert me.json()["phone"] == "+4915112345678"

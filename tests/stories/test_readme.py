@@ -17,9 +17,14 @@ from tests.children import ROOT, plain_environ
 README = (ROOT / "README.md").read_text()
 WITHIN_S = 120
 
+FIRST_CALLS = [line for line in README.splitlines() if re.match(r"CHALLENGE=|CODE=|curl ", line)]
+"""Which the README says can be pasted while the service runs."""
 SHOWN_BY = {
     "make run": "tests/stories/test_demo.py::service",
     "make demo": "tests/stories/test_demo.py::demo",
+    **dict.fromkeys(
+        FIRST_CALLS, "tests/stories/test_demo.py::test_the_readmes_first_calls_sign_in"
+    ),
     "make test": "tests/stories/test_readme.py::test_ci_runs_make_test_and_it_runs_all",
     "make unit": "tests/stories/test_readme.py::test_make_unit_leaves_real_processes_out",
     "make bench": "tests/bench/test_bench.py::test_a_short_run_writes_every_figure",

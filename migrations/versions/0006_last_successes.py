@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0006_last_successes"
-down_revision = "0002_runtime_settings"
+down_revision = "0005_people"
 branch_labels = None
 depends_on = None
 

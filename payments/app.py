@@ -24,6 +24,7 @@ from payments import (
 from payments import settings as runtime_settings
 from payments.api import (
     admin,
+    admin_audit,
     admin_config,
     admin_deliveries,
     api_keys,
@@ -48,6 +49,7 @@ from payments.api import (
     requests,
     settlements,
     signatures,
+    strangers,
     transfers,
     wallets,
     webhook_endpoints,
@@ -119,6 +121,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     events.bp,
     internal.bp,
     admin.bp,
+    admin_audit.bp,
     admin_config.bp,
     admin_deliveries.bp,
     openapi.bp,
@@ -157,6 +160,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     limits.init_app(app, settings.redis_url)
     etags.init_app(app)
     problems.init_app(app)
+    strangers.init_app(app)
     checkout_invariants.register()
     transfers_invariants.register()
     for blueprint in BLUEPRINTS:

@@ -13,6 +13,7 @@ can't lie.
 import functools
 import inspect
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -23,7 +24,7 @@ from pydantic import BaseModel
 
 from payments import audit as audit_trail
 from payments import db, errors, ids, logs, origin, settings
-from payments.api import bodies, callers, idempotency, requests
+from payments.api import bodies, callers, guards, idempotency, limits, requests, strangers
 from payments.api.guards import Guard, needs_session
 from payments.api.idempotency import Premise
 from payments.api.paging import PageQuery
@@ -32,6 +33,8 @@ from payments.errors import NotFound, PaymentsError
 from payments.origin import Customer
 
 Once = Literal["required", "optional"]
+
+log = logging.getLogger(__name__)
 
 PREFIXES: dict[str, str] = {
     "attempt_id": "att",
@@ -202,7 +205,12 @@ def _serve(facts: Route, view: Callable[..., Any]) -> Callable[..., Response]:
     @functools.wraps(view)
     def serve(**given: Any) -> Response:
         request = requests.current()
-        caller = facts.guard.admit(request)
+        try:
+            caller = facts.guard.admit(request)
+        except PaymentsError as refusal:
+            if facts.guard is guards.operator:
+                _note_stranger(facts, request, refusal, given)
+            raise
         premise = None
         if needs_session(caller, request):
             if facts.once is None:
@@ -255,6 +263,29 @@ def _follow(facts: Route, refusal: PaymentsError, given: Mapping[str, Any]) -> N
             ),
             in_read_only=facts.in_read_only,
         )
+
+
+def _note_stranger(
+    facts: Route, request: ApiRequest, refusal: PaymentsError, given: Mapping[str, Any]
+) -> None:
+    """A line of the log and, where none of its window has one, of the audit trail."""
+    network = limits.network(request.client_address)
+    who = request.caller.scope if request.caller is not None else f"address:{network}"
+    log.warning("not an operator", extra={"actor": who, "code": refusal.code})
+    if settings.is_read_only() and not facts.in_read_only:
+        return
+    noted = strangers.of(flask.current_app).note(who)
+    if noted is None:
+        return
+    actor, tries = noted
+    action, subject = facts.audit or f"{facts.method} {facts.rule}", _subject(facts, given)
+    db.in_unit(
+        lambda: audit_trail.record(
+            actor, action, subject,
+            outcome=refusal.code, after={"tries": tries}, request_id=request.request_id,
+        ),
+        in_read_only=facts.in_read_only,
+    )  # fmt: skip
 
 
 def _subject(facts: Route, given: Mapping[str, Any]) -> str | None:

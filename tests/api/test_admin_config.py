@@ -129,11 +129,13 @@ def test_every_change_stands_in_the_trail_refused_ones_too(app, ann, client):
     ann.post(URL, {"per_minute": 0})
     client.post(URL, json={"per_minute": 9}, headers={"X-Admin-Token": "wrong"})
     with app.app_context():
-        done, refused = TRAIL.all()
+        done, refused, unknown = TRAIL.all()
     assert (done.action, done.outcome) == ("rate_limit.change", "done")
     assert json.loads(done.after_json)["per_minute"] == 500
     assert json.loads(done.before_json)["source"] == "environment"
     assert (refused.action, refused.outcome) == ("rate_limit.change", "invalid_request")
+    assert (unknown.action, unknown.outcome) == ("rate_limit.change", "unauthenticated")
+    assert unknown.actor.startswith("address:")
 
 
 READ_ONLY = "/admin/config/read_only"

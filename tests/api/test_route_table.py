@@ -75,6 +75,12 @@ def test_every_post_honours_a_key(app):
             assert facts.once in ("required", "optional"), facts.rule
 
 
+def test_every_change_of_an_operator_stands_in_the_audit_trail(app):
+    for facts in routes_of(app):
+        if facts.guard is guards.operator:
+            assert (facts.audit is not None) == (facts.method != "GET"), facts.rule
+
+
 WHOLE_LISTS = {"/internal/wallets"}
 """Lists that are never longer than one page: one wallet a currency."""
 

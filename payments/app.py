@@ -27,6 +27,7 @@ from payments.api import (
     admin_audit,
     admin_config,
     admin_deliveries,
+    admin_wallets,
     api_keys,
     auth,
     balance,
@@ -124,6 +125,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     admin_audit.bp,
     admin_config.bp,
     admin_deliveries.bp,
+    admin_wallets.bp,
     openapi.bp,
     docs.bp,
 )

@@ -180,6 +180,8 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "/admin/config/otp"): Call(lambda w: {"per_phone_hour": 1_000_000}),
     ("POST", "/admin/config/fees"): Call(lambda w: {"bps": 0}),
     ("POST", "/admin/config/read_only"): Call(lambda w: {"on": False, "reason": "tests"}),
+    ("POST", "/admin/wallets/<wallet_id>/freeze"): Call(lambda w: {"reason": "tests"}),
+    ("POST", "/admin/wallets/<wallet_id>/unfreeze"): Call(lambda w: {"reason": "tests"}),
     ("GET", "/internal/wallets"): Call(query=lambda w: f"phone={ANN.replace('+', '%2B')}"),
 }
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from payments.api.bodies import Body, Currency, UtcTime
+from payments.api.bodies import Body, Currency, Note, UtcTime
 
 
 class NewWallet(Body):
@@ -34,6 +34,19 @@ class Wallet(Body):
         bool | None,
         Field(description="With `?at=`: whether they may still change, as in the last 15 s."),
     ] = None
+
+
+class OperatorsWallet(Wallet):
+    """A wallet as operators see it."""
+
+    customer: str
+    frozen_at: UtcTime | None
+
+
+class WithReason(Body):
+    """Why an operator does it: for the audit trail."""
+
+    reason: Annotated[Note, Field(description="For the audit trail.")]
 
 
 class Wallets(Body):

@@ -24,9 +24,11 @@ from payments import (
 from payments import settings as runtime_settings
 from payments.api import (
     admin,
+    admin_adjustments,
     admin_audit,
     admin_config,
     admin_deliveries,
+    admin_payouts,
     admin_wallets,
     api_keys,
     auth,
@@ -45,6 +47,7 @@ from payments.api import (
     openapi,
     pay,
     payments,
+    payouts,
     problems,
     refunds,
     requests,
@@ -71,6 +74,8 @@ from payments.merchants import models as merchants_models
 from payments.operations import gauges as operations_gauges
 from payments.operations import models as operations_models
 from payments.operations.clock import Clock, Task
+from payments.settlement import invariants as settlement_invariants
+from payments.settlement import models as settlement_models
 from payments.transfers import invariants as transfers_invariants
 from payments.transfers import models as transfers_models
 from payments.webhooks import backlog, drain, sweep
@@ -87,6 +92,7 @@ TABLES = (
     operations_models,
     checkout_models,
     transfers_models,
+    settlement_models,
     api_models,
 )
 """Where tables are described. Importing them is what makes the metadata whole."""
@@ -118,6 +124,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     refunds.bp,
     balance.bp,
     settlements.bp,
+    payouts.bp,
     webhook_endpoints.bp,
     events.bp,
     internal.bp,
@@ -126,6 +133,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     admin_config.bp,
     admin_deliveries.bp,
     admin_wallets.bp,
+    admin_adjustments.bp,
+    admin_payouts.bp,
     openapi.bp,
     docs.bp,
 )
@@ -165,6 +174,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     strangers.init_app(app)
     checkout_invariants.register()
     transfers_invariants.register()
+    settlement_invariants.register()
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     counters.begin_at_zero((one.method, one.rule, one.status) for one in routes_of(app))

@@ -37,6 +37,7 @@ Once = Literal["required", "optional"]
 log = logging.getLogger(__name__)
 
 PREFIXES: dict[str, str] = {
+    "adjustment_id": "adj",
     "attempt_id": "att",
     "customer_id": "cus",
     "delivery_id": "dlv",
@@ -48,6 +49,7 @@ PREFIXES: dict[str, str] = {
     "key_id": "key",
     "merchant_id": "mer",
     "payment_id": "pay",
+    "payout_id": "out",
     "refund_id": "ref",
     "session_id": "ses",
     "transfer_id": "trf",

@@ -12,6 +12,8 @@ EVENT_TYPES: dict[str, str] = {
     "payment.expired": "The payment's time passed; an amount that was held is released.",
     "refund.succeeded": "Money went back to the payer.",
     "transfer.succeeded": "Money moved from one customer to another.",
+    "payout.created": "An operator proposed a payout; nothing has been paid yet.",
+    "payout.paid": "The payout was approved: the money left the merchant's balance for its bank.",
     "merchant.approved": "An operator let the merchant take payments, for the first time or again.",
     "merchant.suspended": "The merchant takes no new payment until an operator allows it again.",
     ENDPOINT_DISABLED: "An endpoint is no longer sent to; `disabled_reason` says why.",

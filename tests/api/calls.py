@@ -13,10 +13,12 @@ import jwt
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from payments import origin
 from payments.api.routing import Route
 from payments.customers import sessions, tokens
 from payments.db import Sql
 from payments.merchants import api_keys, applications
+from payments.settlement import adjustments, payouts
 from payments.transfers import deposits, transfers
 from payments.webhooks import deliveries, endpoints
 from tests.api.json_of import json_of
@@ -182,6 +184,12 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "/admin/config/read_only"): Call(lambda w: {"on": False, "reason": "tests"}),
     ("POST", "/admin/wallets/<wallet_id>/freeze"): Call(lambda w: {"reason": "tests"}),
     ("POST", "/admin/wallets/<wallet_id>/unfreeze"): Call(lambda w: {"reason": "tests"}),
+    ("POST", "/admin/payouts"): Call(lambda w: {"merchant": w.ids["merchant_id"], **MONEY}),
+    ("POST", "/admin/payouts/<payout_id>/reject"): Call(lambda w: {"reason": "tests"}),
+    ("POST", "/admin/adjustments"): Call(
+        lambda w: {"debit": "fees", "credit": w.ids["wallet_id"], "reason": "tests", **MONEY}
+    ),
+    ("POST", "/admin/adjustments/<adjustment_id>/reject"): Call(lambda w: {"reason": "tests"}),
     ("GET", "/internal/wallets"): Call(query=lambda w: f"phone={ANN.replace('+', '%2B')}"),
 }
 
@@ -326,3 +334,7 @@ def _objects(world: World, ann: str, shop: str, closed: str) -> None:
         "unsuspend:merchant_id": closed,
         "wallet_id": rooms.accounts.of_owner(ann, "customer")[0].id,
     }
+    with origin.acting("operator:bob"):
+        payout = did(lambda: payouts.propose(shop, 5_00, "EUR", None))
+        adjustment = did(lambda: adjustments.propose("fees", shop, 5_00, "EUR", "tests"))
+    world.ids |= {"payout_id": payout.id, "adjustment_id": adjustment.id}

@@ -61,7 +61,9 @@ def test_every_post_under_internal_needs_a_key(app):
     "rule",
     ["/v1/payments", "/v1/payments/<payment_id>/confirm", "/v1/payments/<payment_id>/decline",
      "/v1/payments/<payment_id>/capture", "/v1/payments/<payment_id>/cancel", "/v1/refunds",
-     "/v1/pay", "/v1/transfers", "/internal/deposits", "/internal/transfers"],
+     "/v1/pay", "/v1/transfers", "/internal/deposits", "/internal/transfers", "/admin/payouts",
+     "/admin/payouts/<payout_id>/approve", "/admin/adjustments",
+     "/admin/adjustments/<adjustment_id>/approve"],
 )  # fmt: skip
 def test_what_moves_promises_or_ends_money_needs_a_key(app, rule):
     (facts,) = [r for r in routes_of(app) if (r.method, r.rule) == ("POST", rule)]

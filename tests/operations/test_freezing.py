@@ -1,5 +1,7 @@
 """A frozen wallet receives, its holds end as ever, and it starts no debit."""
 
+from functools import partial
+
 import pytest
 
 from payments import ids
@@ -109,8 +111,9 @@ def test_only_a_wallet_is_frozen(app, ann, oncall):
     account = world.did(lambda: applications.account_of(shop, "EUR"))
     for unknown in (ids.new("wal"), account):
         with pytest.raises(NotFound):
-            world.did(lambda unknown=unknown: freezing.freeze(unknown, "tests"))
-    assert accounts.get(account).frozen_at is None
+            world.did(partial(freezing.freeze, unknown, "tests"))
+    row = accounts.get(account)
+    assert row is not None and row.frozen_at is None
     gone = ids.new("wal")
     assert refused(oncall.post(f"/admin/wallets/{gone}/freeze", {"reason": "x"}))[0] == 404
     assert [row.outcome for row in trail(app, gone)] == ["not_found"]

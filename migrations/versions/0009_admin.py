@@ -1,4 +1,5 @@
-"""What operators do beyond settings: the audit trail by actor and by action; payouts, adjustments.
+"""What operators do beyond settings: the audit trail by actor and action; payouts and adjustments;
+how far below its floor an operator's refund left an account.
 
 Only adds, so the release before this one goes on serving meanwhile.
 """
@@ -28,6 +29,7 @@ def upgrade() -> None:
         op.create_index(
             f"ix_audit_log_{column}_created_at_id", "audit_log", [column, "created_at", "id"]
         )
+    op.add_column("accounts", sa.Column("overdraft", sa.BigInteger()))
     _proposals(
         "payouts",
         sa.Column(
@@ -77,8 +79,11 @@ def _proposals(table: str, *own: sa.Column[str]) -> None:
 
 
 def downgrade() -> None:
-    """Nothing can be proposed; what was approved stays in the ledger and in the trail."""
+    """Nothing can be proposed; what was approved stays in the ledger and in the trail. An account
+    that an operator's refund left below its floor breaks an invariant from then on.
+    """
     op.drop_table("adjustments")
     op.drop_table("payouts")
+    op.drop_column("accounts", "overdraft")
     for column in ("action", "actor"):
         op.drop_index(f"ix_audit_log_{column}_created_at_id", "audit_log")

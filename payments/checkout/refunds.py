@@ -7,17 +7,22 @@ merchant's. So a refund and a payment between the same two accounts never wait f
 from functools import lru_cache
 from typing import Any
 
-from payments import ids
+from payments import audit, ids, origin
 from payments.checkout import fees, objects, statuses
 from payments.checkout.lookup import EFFECTIVE, Place
 from payments.db import Row, Sql
 from payments.errors import AmountExceedsRefundable, NotFound
 from payments.events import outbox
-from payments.ledger import accounts, posting
+from payments.ledger import accounts, overdrafts, posting
 
 _LOCK = Sql(
     f"SELECT {EFFECTIVE} FROM payments WHERE id = :id AND merchant_id = :merchant_id"
     " FOR NO KEY UPDATE"
+)
+
+_SHOP = Sql(
+    "SELECT payments.merchant_id, merchants.negative_limit FROM payments"
+    " JOIN merchants ON merchants.id = payments.merchant_id WHERE payments.id = :id"
 )
 
 _GROW = Sql(
@@ -53,11 +58,53 @@ def create(
     once. Raises NotFound, InvalidState, AmountExceedsRefundable, MerchantBalanceInsufficient; then
     nothing is queued.
     """
+    payment = _locked(merchant_id, payment_id)
+    refund = _record(payment, amount, reason, metadata)
+    posting.post("refund", refund.id, _lines(payment, refund))
+    _tell(refund)
+    return refund
+
+
+def create_by_operator(
+    payment_id: str,
+    *,
+    amount: int | None,
+    reason: str,
+    metadata: dict[str, Any] | None = None,
+) -> Row:
+    """As `create`, of any merchant's payment: it may take the merchant below 0, down to its
+    `negative_limit`; later credits repay first. Stands in the audit trail.
+    """
+    shop = _SHOP.one(id=payment_id)
+    if shop is None:
+        raise NotFound
+    payment = _locked(shop.merchant_id, payment_id)
+    refund = _record(payment, amount, reason, metadata)
+    _write_down(payment, refund)
+    overdrafts.post(
+        "refund",
+        refund.id,
+        _lines(payment, refund),
+        account_id=payment.merchant_account_id,
+        limit=shop.negative_limit,
+    )
+    _tell(refund)
+    return refund
+
+
+def _locked(merchant_id: str, payment_id: str) -> Row:
     payment = _LOCK.one(id=payment_id, merchant_id=merchant_id)
     if payment is None:
         raise NotFound
     if payment.status != "succeeded":
         raise statuses.refusal(payment)
+    return payment
+
+
+def _record(
+    payment: Row, amount: int | None, reason: str | None, metadata: dict[str, Any] | None
+) -> Row:
+    """The refund's row, and the payment's part of it."""
     left = payment.amount_captured - payment.amount_refunded
     amount = left if amount is None else amount
     if not 0 < amount <= left:
@@ -66,25 +113,45 @@ def create(
         )
     refunded = payment.amount_refunded + amount
     fee_refunded = fees.returned(payment.fee, payment.amount_captured, refunded)
-    _GROW.run(id=payment_id, amount_refunded=refunded, fee_refunded=fee_refunded)
+    _GROW.run(id=payment.id, amount_refunded=refunded, fee_refunded=fee_refunded)
     refund: Row = _INSERT.one(
         id=ids.new("ref"),
-        payment_id=payment_id,
-        merchant_id=merchant_id,
+        payment_id=payment.id,
+        merchant_id=payment.merchant_id,
         amount=amount,
         fee_returned=fee_refunded - payment.fee_refunded,
         currency=payment.currency,
         reason=reason,
         metadata_json=objects.metadata_text(metadata),
     )
-    posting.post("refund", refund.id, _lines(payment, refund))
+    return refund
+
+
+def _write_down(payment: Row, refund: Row) -> None:
+    who = origin.current()
+    audit.record(
+        who.actor,
+        "refund.create",
+        payment.id,
+        before={"amount_refunded": payment.amount_refunded},
+        after={
+            "amount_refunded": payment.amount_refunded + refund.amount,
+            "refund": refund.id,
+            "merchant": refund.merchant_id,
+            "currency": refund.currency,
+            "reason": refund.reason,
+        },
+        request_id=who.request_id,
+    )
+
+
+def _tell(refund: Row) -> None:
     outbox.record(
         "refund.succeeded",
-        merchant_id=merchant_id,
+        merchant_id=refund.merchant_id,
         object_id=refund.id,
         snapshot=objects.refund_object(refund),
     )
-    return refund
 
 
 def get(merchant_id: str, refund_id: str) -> Row:

@@ -1,7 +1,7 @@
 """The ledger: accounts, entries and postings, holds. The only room that writes a balance.
 
-For the others: `posting.post`, `holds` (place, capture, release), `accounts` (open
-and read), `statements`, `folding` for the clock, `invariants`.
+For the others: `posting.post` (`overdrafts.post` for an operator's), `holds` (place, capture,
+release), `accounts` (open and read), `statements`, `folding` for the clock, `invariants`.
 """
 
 from payments.ledger import models

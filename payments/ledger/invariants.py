@@ -98,10 +98,12 @@ LEDGER = (
     ),
     Invariant(
         "balance_is_not_below_floor",
-        "An account with a floor has at least that, less what is held.",
-        "SELECT id AS account_id, kind, true_balance AS balance, held, floor"
+        "An account with a floor has at least that, less what is held, and less what an operator"
+        " let it go below.",
+        "SELECT id AS account_id, kind, true_balance AS balance, held, floor, overdraft"
         f" FROM {_TRUE_ACCOUNTS} AS accounts"
-        " WHERE floor IS NOT NULL AND true_balance - held < floor",
+        " WHERE floor IS NOT NULL AND true_balance - held < floor"
+        " - coalesce(overdraft, 0)",
     ),
     Invariant(
         "currency_sums_to_zero",

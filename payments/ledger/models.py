@@ -15,6 +15,7 @@ class Account(db.Model):
     balance: minor units, as far as folded; the true balance adds the account's unfolded postings.
     It may lie below the floor where they are many: what must not is the true balance.
     held: set aside by live holds. floor: what `balance - held` may not fall below; null: no floor.
+    overdraft: how far below the floor an operator's entry left it, the last time; null: it did not.
     collects: credits go to side rows instead of this one (hot merchants, fees, external).
     """
 
@@ -34,6 +35,7 @@ class Account(db.Model):
     balance: Mapped[int] = mapped_column(BigInteger)
     held: Mapped[int] = mapped_column(BigInteger)
     floor: Mapped[int | None] = mapped_column(BigInteger)
+    overdraft: Mapped[int | None] = mapped_column(BigInteger)
     collects: Mapped[bool]
     frozen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     version: Mapped[Version]

@@ -25,7 +25,8 @@ _NEXT = Sql(
     " ORDER BY account_id LIMIT :limit"
 )
 _LOCK = Sql(
-    "SELECT kind, currency, balance, held, floor FROM accounts WHERE id = :id FOR NO KEY UPDATE"
+    "SELECT kind, currency, balance, held, floor - coalesce(overdraft, 0) AS floor FROM accounts"
+    " WHERE id = :id FOR NO KEY UPDATE"
 )
 _REBUILD = Sql(
     "UPDATE accounts SET balance = made.posted - made.beside, held = made.live,"
@@ -52,7 +53,9 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """What was written. is_below_floor: less than the floor is left, which people must look at."""
+    """What was written. is_below_floor: less than the floor is left, or than
+    an operator left there, which people must look at.
+    """
 
     account_id: str
     kind: str

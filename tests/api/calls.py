@@ -184,6 +184,10 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "/admin/config/read_only"): Call(lambda w: {"on": False, "reason": "tests"}),
     ("POST", "/admin/wallets/<wallet_id>/freeze"): Call(lambda w: {"reason": "tests"}),
     ("POST", "/admin/wallets/<wallet_id>/unfreeze"): Call(lambda w: {"reason": "tests"}),
+    ("POST", "/admin/refunds"): Call(lambda w: {"payment": w.facts["paid"], "reason": "tests"}),
+    ("POST", "/admin/merchants/<merchant_id>/negative_limit"): Call(
+        lambda w: {"negative_limit": 5_00, "reason": "tests"}
+    ),
     ("POST", "/admin/payouts"): Call(lambda w: {"merchant": w.ids["merchant_id"], **MONEY}),
     ("POST", "/admin/payouts/<payout_id>/reject"): Call(lambda w: {"reason": "tests"}),
     ("POST", "/admin/adjustments"): Call(

@@ -61,7 +61,8 @@ def test_every_post_under_internal_needs_a_key(app):
     "rule",
     ["/v1/payments", "/v1/payments/<payment_id>/confirm", "/v1/payments/<payment_id>/decline",
      "/v1/payments/<payment_id>/capture", "/v1/payments/<payment_id>/cancel", "/v1/refunds",
-     "/v1/pay", "/v1/transfers", "/internal/deposits", "/internal/transfers", "/admin/payouts",
+     "/v1/pay", "/v1/transfers", "/internal/deposits", "/internal/transfers", "/admin/refunds",
+     "/admin/payouts",
      "/admin/payouts/<payout_id>/approve", "/admin/adjustments",
      "/admin/adjustments/<adjustment_id>/approve"],
 )  # fmt: skip

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from payments.api.bodies import Body, ShortText, UtcTime
+from payments.api.bodies import Body, Note, ShortText, UtcTime
+from payments.money import MAX_AMOUNT
 
 MerchantId = Annotated[str, Field(pattern="^mer_[0-9a-f]{32}$")]
 
@@ -43,3 +44,18 @@ class Merchants(Body):
 
     data: list[MerchantObject]
     next_cursor: str | None
+
+
+class NegativeLimit(Body):
+    """How far below 0 an operator's refund may take the merchant."""
+
+    negative_limit: Annotated[
+        int, Field(ge=0, le=MAX_AMOUNT, description="Minor units of each of its currencies.")
+    ]
+    reason: Annotated[Note, Field(description="For the audit trail.")]
+
+
+class OperatorsMerchant(MerchantObject):
+    """A merchant as operators see it."""
+
+    negative_limit: int

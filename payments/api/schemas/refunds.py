@@ -21,6 +21,12 @@ class NewRefund(Body):
     metadata: Metadata | None = None
 
 
+class OperatorsRefund(NewRefund):
+    """What to give back of any merchant's succeeded payment, and why."""
+
+    reason: Annotated[Note, Field(description="The merchant sees it; the audit trail has it.")]
+
+
 class RefundObject(Body):
     """A refund. It succeeds at once or not at all."""
 

@@ -38,8 +38,8 @@ bp = Blueprint("api_keys", __name__)
     summary="Make an API key",
 )
 def create(caller: Customer | Merchant, body: NewKey) -> dict[str, Any]:
-    """`secret` is shown this once. A key grants no more than its own scopes and time: what it made
-    ends with it, unless who revokes it says otherwise. A merchant has at most 100 that work.
+    """`secret` is shown this once. A key grants no more than its own scopes and time; `made_by`
+    says which key made one. A merchant has at most 100 that work.
     """
     if isinstance(caller, Merchant):
         if body.merchant is not None:
@@ -102,11 +102,11 @@ def show(caller: Customer | Merchant, key_id: str) -> dict[str, Any]:
 )
 def revoke(caller: Customer | Merchant, key_id: str, query: Revocation) -> dict[str, Any]:
     """At once, or `after` so many seconds in which both the old and the new key work. The keys that
-    it made end with it, and those that they made: a thief's are among them. Who rotates a key by
-    itself keeps the next one with `made=keep`. Of a key that has ended, it ends those it made.
+    it made stay, for a rotation by the key itself makes the next one. After a theft send
+    `made=revoke`: the keys that it made end with it, and theirs, also where it has ended before.
     """
     row = api_keys.revoke(
-        _merchant(caller, key_id), key_id, query.after, keep_made=query.made == "keep"
+        _merchant(caller, key_id), key_id, query.after, also_made=query.made == "revoke"
     )
     return key_object(row, db.unit().now)
 

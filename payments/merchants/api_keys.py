@@ -3,9 +3,9 @@
 A rotation needs no pause: make the next key, move over, revoke the old one, at once or after a
 time that both work. Who made and who ended a key stands in the audit trail.
 
-A key may make others, which grant no more than its own scopes and time. So what ends it ends them
-as well, and theirs: else a stolen key would live on in those that the thief had made. Who rotates
-by the old key itself says that those it made are to stay.
+A key may make others, which grant no more than its own scopes and time, and say which made them. A
+rotation by the key itself makes the next one so, which has to outlive it. After a theft it is the
+other way round: a thief's keys are among them, and who revokes the stolen one ends all it made.
 
 A key can end by time alone, when nothing writes its row. Its `version` grows with that all the
 same: what is shown is the row's, and one more for each end that has come.
@@ -217,12 +217,12 @@ def of_merchant(merchant_id: str, limit: int, before: tuple[datetime, str] | Non
     )
 
 
-def revoke(merchant_id: str, key_id: str, after_s: int = 0, *, keep_made: bool = False) -> Row:
-    """End the key, now or after so many seconds in which it still works, and those that it made,
-    and theirs; with keep_made it alone.
+def revoke(merchant_id: str, key_id: str, after_s: int = 0, *, also_made: bool = False) -> Row:
+    """End the key, now or after so many seconds in which it still works; with also_made those that
+    it made as well, and theirs.
 
-    An end that lies nearer stays: a revocation is not taken back. Of a key that has ended it still
-    ends those it made. Raises NotFound.
+    An end that lies nearer stays: a revocation is not taken back. A key that has ended can still be
+    asked for those it made. Raises NotFound.
     """
     at = db.unit().now + timedelta(seconds=after_s)
     row = _REVOKE.one(id=key_id, merchant_id=merchant_id, at=at)
@@ -230,7 +230,7 @@ def revoke(merchant_id: str, key_id: str, after_s: int = 0, *, keep_made: bool =
         _audit("revoke", row)
     found = row or get(merchant_id, key_id)
     # Again until none is left: while one waited for a key's row, that key may have made another.
-    while not keep_made and (ended := _REVOKE_MADE.all(id=key_id, at=at)):
+    while also_made and (ended := _REVOKE_MADE.all(id=key_id, at=at)):
         for made in ended:
             _audit("revoke", made, because_of=key_id)
     return found

@@ -9,7 +9,6 @@ import time
 from functools import cache
 
 import pytest
-from werkzeug.test import TestResponse
 
 from payments.api import guards, signatures
 from payments.api.routing import routes_of

@@ -77,7 +77,7 @@ def test_a_key_that_is_being_revoked_makes_no_other(app):
     told(caller.get("/v1/merchant"))  # its use is noted: that would wait for the row as well
     with ThreadPoolExecutor(1) as elsewhere:
         with db.unit_of_work():
-            api_keys.revoke(shop, maker.id)
+            api_keys.revoke(shop, maker.id, also_made=True)
             # It is let in, since nothing is committed yet; then it waits for its maker's row.
             answer = elsewhere.submit(caller.post, "/v1/api_keys", body)
             with pytest.raises(TimeoutError):
@@ -96,7 +96,7 @@ def test_a_key_that_is_made_while_its_makers_maker_is_revoked_ends_as_well(app):
         with db.unit_of_work():
             by_child = Merchant(shop, child.id, frozenset("*"))
             late, secret = api_keys.create(shop, "late", ["*"], None, by=by_child)
-            answer = elsewhere.submit(owner.delete, f"/v1/api_keys/{first.id}")
+            answer = elsewhere.submit(owner.delete, f"/v1/api_keys/{first.id}", made="revoke")
             with pytest.raises(TimeoutError):
                 answer.result(timeout=0.5)
         assert told(answer.result())["status"] == "revoked"

@@ -41,9 +41,9 @@ def test_a_key_says_which_one_made_it(owner, family):
     assert told(owner.get(f"/v1/api_keys/{third['id']}"))["made_by"] == second["id"]
 
 
-def test_what_a_key_made_ends_with_it_and_no_other_does(client, owner, family):
+def test_what_a_stolen_key_made_can_end_with_it_and_no_other_does(client, owner, family):
     first, second, third, other = family
-    told(owner.delete(f"/v1/api_keys/{first['id']}"))
+    told(owner.delete(f"/v1/api_keys/{first['id']}", made="revoke"))
     assert [works(client, key["secret"]) for key in family] == [False, False, False, True]
     shown = told(owner.get(f"/v1/api_keys/{third['id']}"))
     assert (shown["status"], shown["version"]) == ("revoked", 2)
@@ -52,32 +52,34 @@ def test_what_a_key_made_ends_with_it_and_no_other_does(client, owner, family):
 def test_it_ends_when_its_maker_does_and_an_end_that_lies_nearer_stays(client, owner, family):
     first, second, third, _other = family
     nearer = told(owner.delete(f"/v1/api_keys/{third['id']}", after=60))["revoked_at"]
-    ends = told(owner.delete(f"/v1/api_keys/{first['id']}", after=3600))["revoked_at"]
+    ends = told(owner.delete(f"/v1/api_keys/{first['id']}", after=3600, made="revoke"))[
+        "revoked_at"
+    ]
     urls = [f"/v1/api_keys/{key['id']}" for key in (second, third)]
     assert [told(owner.get(url))["revoked_at"] for url in urls] == [ends, nearer]
     assert [works(client, key["secret"]) for key in family] == [True] * 4
 
 
-def test_who_rotates_by_the_key_itself_keeps_those_that_it_made(client, owner, family):
+def test_who_rotates_by_the_key_itself_has_the_next_one(client, owner, family):
     first, second, third, _other = family
     own = bearer(client, second["secret"])
-    told(own.delete(f"/v1/api_keys/{first['id']}", made="keep"))
+    told(own.delete(f"/v1/api_keys/{first['id']}"))
     assert [works(client, key["secret"]) for key in family] == [False, True, True, True]
     assert pointers(owner.delete(f"/v1/api_keys/{first['id']}", made="burn")) == ["/made"]
 
 
 def test_of_a_key_that_has_ended_it_still_ends_those_it_made(client, owner, family):
     first, second, third, _other = family
-    told(owner.delete(f"/v1/api_keys/{second['id']}", made="keep"))
-    ended = told(owner.delete(f"/v1/api_keys/{first['id']}", made="keep"))
+    told(owner.delete(f"/v1/api_keys/{second['id']}"))
+    ended = told(owner.delete(f"/v1/api_keys/{first['id']}"))
     assert works(client, third["secret"])
-    assert told(owner.delete(f"/v1/api_keys/{first['id']}")) == ended
+    assert told(owner.delete(f"/v1/api_keys/{first['id']}", made="revoke")) == ended
     assert not works(client, third["secret"])
 
 
 def test_the_trail_says_which_key_it_ended_with(app, owner, family):
     first, _second, third, _other = family
-    told(owner.delete(f"/v1/api_keys/{first['id']}"))
+    told(owner.delete(f"/v1/api_keys/{first['id']}", made="revoke"))
     (line,) = [line for line in trail(app, third["id"]) if line.action == "api_key.revoke"]
     assert json.loads(line.after_json)["because_of"] == first["id"]
     (line,) = [line for line in trail(app, first["id"]) if line.action == "api_key.revoke"]

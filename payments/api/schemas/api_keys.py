@@ -49,7 +49,7 @@ class KeyObject(Body):
     merchant: MerchantId
     made_by: Annotated[
         KeyId | None,
-        Field(description="The key that made it and whose end it shares; null: the owner."),
+        Field(description="The key that made it; null: the owner."),
     ]
     name: str
     scopes: list[Scope]
@@ -89,4 +89,4 @@ class Revocation(Body):
     made: Annotated[
         Literal["revoke", "keep"],
         Field(description="What becomes of the keys that it made, and of those that they made."),
-    ] = "revoke"
+    ] = "keep"

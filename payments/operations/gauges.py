@@ -1,8 +1,9 @@
 """How the service itself is: jobs that must have run, read-only, the queue, the build."""
 
+import time
 from datetime import datetime
 
-from payments import VERSION, settings, successes
+from payments import VERSION, db, settings, successes
 from payments.db import Sql
 from payments.events import nudges
 from payments.gauges import Reading, gauge
@@ -14,6 +15,14 @@ _RAN = Sql("SELECT name, last_run_at FROM periodic_tasks ORDER BY name")
 def build() -> Reading:
     """1, by version."""
     return [((VERSION,), 1)]
+
+
+@gauge("payments_database_answer_seconds", "How long the database took for the least question.")
+def database_answer() -> Reading:
+    """Seconds, a connection of the pool included."""
+    began = time.perf_counter()
+    db.now()
+    return time.perf_counter() - began
 
 
 @gauge("payments_read_only", "Whether writes are stopped.")

@@ -53,6 +53,9 @@ SHOWN_BY = {
     ".venv/bin/python scripts/webhooks_requeue.py": (
         "tests/scripts/test_webhooks_requeue.py::test_what_failed_is_sent_again_under_its_old_id"
     ),
+    ".venv/bin/python scripts/alert_rules.py": (
+        "tests/observability/test_alert_rules.py::test_the_rules_are_what_the_objectives_make"
+    ),
     ".venv/bin/python scripts/reseal.py": (
         "tests/scripts/test_reseal.py::test_the_script_as_typed_after_a_rotation"
     ),

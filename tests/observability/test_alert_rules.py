@@ -1,0 +1,245 @@
+"""Each alert fires where it should, stays silent where it should not, by promtool's own clock."""
+
+import json
+import subprocess
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from payments import app, gauges, totals
+from scripts import alert_rules
+
+Cases = dict[str, tuple[dict[str, str], dict[str, str], str]]
+
+# By alert: series (promtool's notation, one value a minute) that fire it, series that must not, and
+# the minute that both are looked at.
+HTTP = 'http_requests_total{status="%s",method="GET",route="/x",instance="a"}'
+LATENCY = 'http_request_duration_seconds_%s,method="GET",route="/x",instance="a"}'
+UP = 'up{job="payments",instance="a"}'
+NIGHT = {HTTP % 200: "0+1x400", HTTP % 500: "0x100 1x300"}
+"""Few requests, and one of them failed."""
+
+
+def http(good: str, bad: str) -> dict[str, str]:
+    return {HTTP % 200: good, HTTP % 500: bad}
+
+
+def gauge(name: str, value: str, labels: str = 'instance="a"') -> dict[str, str]:
+    return {f"{name}{{{labels}}}": value}
+
+
+def took(fast: str, slow: str) -> dict[str, str]:
+    """Requests under 0.1 s, and requests of between 1 and 5 s."""
+    return {
+        LATENCY % 'bucket{le="0.1"': fast,
+        LATENCY % 'bucket{le="0.5"': fast,
+        LATENCY % 'bucket{le="1.0"': fast,
+        LATENCY % 'bucket{le="5.0"': slow,
+        LATENCY % 'bucket{le="+Inf"': slow,
+        LATENCY % 'count{a="b"': slow,
+    }
+
+
+def endpoints(ok: int, failing: int) -> dict[str, str]:
+    return gauge("payments_webhook_endpoints", f"{ok}x60", 'state="ok"') | gauge(
+        "payments_webhook_endpoints", f"{failing}x60", 'state="failing"'
+    )
+
+
+def ages(name: str, at_s: int) -> dict[str, str]:
+    """A moment that stays while time goes on from 0."""
+    return gauge(name, f"{at_s}x3000")
+
+
+def counts(name: str, labels: str, each_minute: float) -> dict[str, str]:
+    return gauge(name, f"0+{each_minute}x60", labels)
+
+
+CASES: Cases = {
+    "ServiceDown": ({UP: "1x5 0x20"}, {UP: "1x20"}, "10m"),
+    "MetricsAbsent": (
+        {UP: "1x30"},
+        {UP: "1x30"} | gauge("payments_build_info", "1x30", 'instance="a"'),
+        "20m",
+    ),
+    "HighErrorRate": (http("0+100x60", "0+10x60"), NIGHT, "20m"),
+    "HighLatencyP95": (took("0+80x60", "0+100x60"), took("0+99x60", "0+100x60"), "20m"),
+    "HighLatencyP99": (took("0+95x60", "0+100x60"), took("0+100x60", "0+100x60"), "20m"),
+    "WebhookFailureRate": (endpoints(5, 3), endpoints(0, 1), "10m"),
+    "WebhookEndpointDown": (endpoints(9, 1), endpoints(9, 0), "20m"),
+    "WebhookOverdue": (
+        gauge("payments_webhook_overdue", "3x30"),
+        gauge("payments_webhook_overdue", "0x30"),
+        "10m",
+    ),
+    "OtpVelocity": (
+        counts("payments_otp_verifications_total", 'outcome="wrong"', 20),
+        counts("payments_otp_verifications_total", 'outcome="success"', 90),
+        "20m",
+    ),
+    "RateLimitedSurge": (
+        counts("payments_rate_limited_total", 'scope="address"', 50) | http("0+100x60", "0x60"),
+        counts("payments_rate_limited_total", 'scope="address"', 5) | http("0+100x60", "0x60"),
+        "20m",
+    ),
+    "LedgerDiscrepancy": (
+        gauge("payments_ledger_discrepancies", "1x10"),
+        gauge("payments_ledger_discrepancies", "0x10"),
+        "5m",
+    ),
+    "ReconcileStale": (
+        ages("payments_reconcile_last_success_timestamp_seconds", 60),
+        ages("payments_reconcile_last_success_timestamp_seconds", 36_000),
+        "26h",
+    ),
+    "BackupStale": (
+        ages("payments_backup_last_success_timestamp_seconds", 60),
+        ages("payments_backup_last_success_timestamp_seconds", 36_000),
+        "27h",
+    ),
+    "UnfoldedOld": (
+        gauge("payments_unfolded_oldest_seconds", "61x30"),
+        gauge("payments_unfolded_oldest_seconds", "3x30"),
+        "10m",
+    ),
+    "QueueStuck": (
+        gauge("payments_rq_queue_depth", "5x30", 'queue="payments"'),
+        gauge("payments_rq_queue_depth", "5 0 5 5 0 5 5 0 5 5 0 5 5 0 5", 'queue="payments"'),
+        "12m",
+    ),
+    "WorkersMissing": (
+        gauge("payments_rq_workers", "1x3 0x20", 'queue="payments"'),
+        gauge("payments_rq_workers", "1x30", 'queue="payments"'),
+        "10m",
+    ),
+    "ClockSilent": (
+        {'payments_clock_last_run_timestamp_seconds{task="sweep"}': "5x60"},
+        {'payments_clock_last_run_timestamp_seconds{task="sweep"}': "5x60"}
+        | gauge("payments_read_only", "1x60"),
+        "10m",
+    ),
+    "RedisDegraded": (
+        gauge("payments_redis_up", "0x30"),
+        gauge("payments_redis_up", "1x30"),
+        "10m",
+    ),
+    "DatabaseSlow": (
+        gauge("payments_database_answer_seconds", "0.4x30"),
+        gauge("payments_database_answer_seconds", "0.01x30")
+        | gauge("payments_database_up", "1x30"),
+        "10m",
+    ),
+    "OldSecretInUse": (
+        counts("payments_old_secret_uses_total", 'secret="JWT_SECRET"', 1),
+        counts("payments_old_secret_uses_total", 'secret="JWT_SECRET"', 0),
+        "10m",
+    ),
+    "ReadOnly": (gauge("payments_read_only", "1x5"), gauge("payments_read_only", "0x5"), "2m"),
+    "ReadOnlyLeftOn": (
+        gauge("payments_read_only", "1x90"),
+        gauge("payments_read_only", "1x30 0x60"),
+        "80m",
+    ),
+    "UptimeBudgetBurn": ({UP: "1x60 0x60"}, {UP: "1x200"}, "90m"),
+    "ErrorsBudgetBurn": (http("0+100x200", "0+20x200"), NIGHT, "90m"),
+    "LatencyBudgetBurn": (took("0+10x200", "0+100x200"), took("0+99x200", "0+100x200"), "90m"),
+    "DeliveryBudgetBurn": (
+        {
+            'payments_webhook_first_attempts_total{on_time="true",instance="a"}': "0+10x200",
+            'payments_webhook_first_attempts_total{on_time="false",instance="a"}': "0+10x200",
+            'payments_webhook_live_attempts_total{outcome="success",instance="a"}': "0+20x200",
+            'payments_webhook_live_attempts_total{outcome="failure",instance="a"}': "0x200",
+        },
+        {
+            'payments_webhook_first_attempts_total{on_time="true",instance="a"}': "0+10x200",
+            'payments_webhook_first_attempts_total{on_time="false",instance="a"}': "0x200",
+            'payments_webhook_live_attempts_total{outcome="success",instance="a"}': "0+20x200",
+            'payments_webhook_live_attempts_total{outcome="failure",instance="a"}': "0x60 1x140",
+        },
+        "90m",
+    ),
+    "Watchdog": ({UP: "1x5"}, {}, "2m"),
+}
+ALWAYS = {"Watchdog"}
+
+
+@cache
+def alerts() -> list[dict[str, Any]]:
+    made = alert_rules.rules()
+    return [rule for group in made["groups"] for rule in group["rules"] if "alert" in rule]
+
+
+def fires(name: str, series: dict[str, str], at: str, folder: Path) -> bool:
+    """Whether the alert fires at that time: promtool is asked as if it did not."""
+    test = {
+        "rule_files": [str(alert_rules.RULES)],
+        "evaluation_interval": (every := "10m" if at.endswith("h") else "1m"),
+        "tests": [
+            {
+                "interval": every,
+                "input_series": [{"series": key, "values": text} for key, text in series.items()],
+                "alert_rule_test": [{"eval_time": at, "alertname": name, "exp_alerts": []}],
+            }
+        ],
+    }
+    path = folder / "test.yml"
+    path.write_text(json.dumps(test))  # which is YAML as well
+    told = subprocess.run(
+        ["promtool", "test", "rules", str(path)], capture_output=True, text=True, check=False
+    )
+    said = told.stdout + told.stderr
+    if told.returncode == 0:
+        return False
+    assert f"alertname: {name}," in said, said
+    return True
+
+
+def test_the_rules_are_what_the_objectives_make(tmp_path):
+    assert alert_rules.main(["--check"]) == alert_rules.FINE
+    other = tmp_path / "alerts.yml"
+    assert alert_rules.main(["--check", "--out", str(other)]) == alert_rules.FOUND
+    assert alert_rules.main(["--speed", "60", "--out", str(other)]) == alert_rules.FINE
+    for path in (alert_rules.RULES, other):
+        subprocess.run(["promtool", "check", "rules", str(path)], check=True, capture_output=True)
+    assert "[5s]" in other.read_text() and "[300s]" not in other.read_text()
+
+
+def test_every_alert_has_a_case():
+    assert {rule["alert"] for rule in alerts()} == set(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_alert_fires_and_stays_silent(name, tmp_path):
+    loud, silent, at = CASES[name]
+    assert fires(name, loud, at, tmp_path)
+    assert fires(name, silent, at, tmp_path) is (name in ALWAYS)
+
+
+def test_every_alert_says_for_whom_and_where_to_read_on():
+    for rule in alerts():
+        assert rule["labels"]["severity"] in {"page", "ticket", "info"}
+        notes = rule["annotations"]
+        assert notes["summary"].endswith(".")
+        assert notes["runbook_url"] == f"{alert_rules.RUNBOOK}#{rule['alert'].lower()}"
+
+
+def test_rules_ask_for_metrics_that_there_are():
+    assert app.GAUGES
+    known = {*gauges.GAUGES, gauges.DATABASE_UP, *totals.TOTALS}
+    text = alert_rules.RULES.read_text()
+    slos = tomllib.loads((alert_rules.FOLDER / "slos.toml").read_text())
+    asked = {
+        word
+        for word in text.replace("(", " ").replace("{", " ").replace("[", " ").split()
+        if word.startswith("payments_")
+    }
+    process_counters = {
+        "payments_rate_limited_total",
+        "payments_otp_verifications_total",
+        "payments_old_secret_uses_total",
+    }
+    assert {name.strip(")") for name in asked} - known - process_counters == set()
+    assert set(slos) == {"uptime", "errors", "latency", "delivery"}

@@ -176,13 +176,3 @@ def test_what_a_wallet_can_not_hold_is_refused_and_changes_nothing(app_context, 
     (wallet,) = told(taxi.get("/internal/wallets", phone=ANN))["data"]
     assert wallet["balance"] == MAX_BALANCE
     world.sound()
-
-
-def test_a_phone_in_a_query_says_how_its_plus_is_written(app, app_context, taxi):
-    told(taxi.post(URL, FACTS), 201)
-    client = app.test_client()
-    bare = client.get(f"/internal/wallets?phone={ANN}", headers=taxi.headers)
-    assert pointers(bare) == ["/phone"]
-    assert "%2B" in bare.json["errors"][0]["detail"]
-    right = client.get(f"/internal/wallets?phone={ANN.replace('+', '%2B')}", headers=taxi.headers)
-    assert len(told(right)["data"]) == 1

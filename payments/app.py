@@ -28,6 +28,7 @@ from payments.api import (
     admin_audit,
     admin_config,
     admin_deliveries,
+    admin_endpoints,
     admin_payouts,
     admin_wallets,
     api_keys,
@@ -78,7 +79,8 @@ from payments.settlement import invariants as settlement_invariants
 from payments.settlement import models as settlement_models
 from payments.transfers import invariants as transfers_invariants
 from payments.transfers import models as transfers_models
-from payments.webhooks import backlog, drain, sweep
+from payments.webhooks import backlog, checks, drain, sweep
+from payments.webhooks import models as webhooks_models
 
 TABLES = (
     audit,
@@ -93,6 +95,7 @@ TABLES = (
     checkout_models,
     transfers_models,
     settlement_models,
+    webhooks_models,
     api_models,
 )
 """Where tables are described. Importing them is what makes the metadata whole."""
@@ -103,6 +106,7 @@ GAUGES = (folding, backlog, operations_gauges)
 SWEEP_LEASE_S = 2 * sweep.RUN_S
 EXPIRY_S, EXPIRED_AT_ONCE = 1.0, 500
 FOLDING_S = 1.0
+CHECKS_S = 1.0
 PRUNING_S, PRUNED_AT_ONCE = 3600.0, 1_000
 RECONCILE_S, RECONCILE_LEASE_S = 6 * 3600.0, 1800.0
 
@@ -132,6 +136,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     admin_audit.bp,
     admin_config.bp,
     admin_deliveries.bp,
+    admin_endpoints.bp,
     admin_wallets.bp,
     admin_adjustments.bp,
     admin_payouts.bp,
@@ -206,6 +211,7 @@ def periodic_tasks(settings: Settings) -> tuple[Task, ...]:
         ),
         Task("expiry", EXPIRY_S, lambda: expiry.expire_due(EXPIRED_AT_ONCE)),
         Task("folding", FOLDING_S, folding.fold_all),
+        Task("checks", CHECKS_S, checks.run_due),
         Task("pruning", PRUNING_S, _prune),
         Task("reconcile", RECONCILE_S, _reconcile, lease_s=RECONCILE_LEASE_S, apart=True),
     )
@@ -221,7 +227,7 @@ def _reconcile() -> None:
 
 def _prune() -> None:
     """Delete what has served its time, in small units."""
-    for forget in (pruning.prune, idempotency.prune, signatures.prune):
+    for forget in (pruning.prune, idempotency.prune, signatures.prune, checks.prune):
         while db.in_unit(lambda: forget(PRUNED_AT_ONCE)) >= PRUNED_AT_ONCE:  # noqa: B023 (run at once)
             continue
 

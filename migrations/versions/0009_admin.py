@@ -1,5 +1,5 @@
 """What operators do beyond settings: the audit trail by actor and action; payouts and adjustments;
-how far below its floor an operator's refund left an account.
+how far below its floor an operator's refund left an account; checks of webhook endpoints.
 
 Only adds, so the release before this one goes on serving meanwhile.
 """
@@ -49,6 +49,42 @@ def upgrade() -> None:
         sa.Column("credit", BYTES, nullable=False),
         sa.Column("reason", LONG, nullable=False),
     )
+    _checks()
+
+
+def _checks() -> None:
+    """What an operator asked about an endpoint."""
+    op.create_table(
+        "endpoint_checks",
+        sa.Column("id", BYTES, nullable=False),
+        sa.Column(
+            "endpoint_id",
+            BYTES,
+            sa.ForeignKey("webhook_endpoints.id", name="fk_endpoint_checks_endpoint_id"),
+            nullable=False,
+        ),
+        sa.Column("url", BYTES, nullable=False),
+        sa.Column("status", BYTES, nullable=False),
+        sa.Column("asked_by", BYTES, nullable=False),
+        sa.Column("outcome", BYTES),
+        sa.Column("result_json", LONG),
+        sa.Column("lease_until", TIME),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("ended_at", TIME),
+        sa.PrimaryKeyConstraint("id", name="pk_endpoint_checks"),
+        sa.CheckConstraint("status IN ('waiting', 'running', 'done')", "ck_endpoint_checks_status"),
+    )
+    for columns in (["created_at", "id"], ["endpoint_id", "created_at", "id"]):
+        op.create_index(f"ix_endpoint_checks_{'_'.join(columns)}", "endpoint_checks", columns)
+    still_open = sa.text("status <> 'done'")
+    op.create_index(
+        "ix_endpoint_checks_open",
+        "endpoint_checks",
+        ["created_at"],
+        postgresql_where=still_open,
+        sqlite_where=still_open,
+    )
 
 
 def _proposals(table: str, *own: sa.Column[str]) -> None:
@@ -82,6 +118,7 @@ def downgrade() -> None:
     """Nothing can be proposed; what was approved stays in the ledger and in the trail. An account
     that an operator's refund left below its floor breaks an invariant from then on.
     """
+    op.drop_table("endpoint_checks")
     op.drop_table("adjustments")
     op.drop_table("payouts")
     op.drop_column("accounts", "overdraft")

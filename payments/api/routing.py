@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 PREFIXES: dict[str, str] = {
     "adjustment_id": "adj",
     "attempt_id": "att",
+    "check_id": "chk",
     "customer_id": "cus",
     "delivery_id": "dlv",
     "deposit_id": "dep",

@@ -30,11 +30,6 @@ def unfreeze(wallet_id: str, reason: str) -> Row:
     return _switch(wallet_id, reason, to="active")
 
 
-def status(row: Row) -> str:
-    """`active` or `frozen`."""
-    return "frozen" if row.frozen_at else "active"
-
-
 def _switch(wallet_id: str, reason: str, *, to: str) -> Row:
     get(wallet_id)  # of another kind of account nothing may be changed
     changed = (accounts.freeze if to == "frozen" else accounts.unfreeze)(wallet_id)

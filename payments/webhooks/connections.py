@@ -123,7 +123,7 @@ def dial(host: str, port: int, exchange: Exchange, *, allow_private: bool) -> _T
         # A place that swallows packets takes its share of the time, not all of it.
         share = exchange.deadline.left() / (len(places) - index)
         try:
-            return _connect(place, exchange, share)
+            return connect_to(place, exchange, share)
         except TimeoutError:
             fault = exchange.late()
         except OSError as refused:
@@ -131,7 +131,8 @@ def dial(host: str, port: int, exchange: Exchange, *, allow_private: bool) -> _T
     raise fault
 
 
-def _connect(place: Place, exchange: Exchange, limit_s: float) -> _Timed:
+def connect_to(place: Place, exchange: Exchange, limit_s: float) -> _Timed:
+    """Connect to a place that was judged, within so many seconds. Raises OSError."""
     sock = _Timed(place.family, socket.SOCK_STREAM)
     sock.exchange = exchange
     try:

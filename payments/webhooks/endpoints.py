@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from payments import db, ids, sealing
+from payments import audit, db, ids, origin, sealing
 from payments.clock import to_rfc3339
 from payments.db import Row, Sql
 from payments.errors import InvalidState, LimitExceeded, MerchantNotApproved, NotFound
@@ -37,6 +37,10 @@ _COUNT = Sql(
 )
 _GET = Sql(f"SELECT {_FIELDS} FROM webhook_endpoints WHERE {_THEIRS}")
 _LOCK = Sql(f"SELECT {_FIELDS} FROM webhook_endpoints WHERE {_THEIRS} FOR NO KEY UPDATE")
+_LOCK_ANY = Sql(
+    f"SELECT {_FIELDS} FROM webhook_endpoints WHERE id = :id AND status <> 'deleted'"
+    " FOR NO KEY UPDATE"
+)
 _PAGE = (
     f"SELECT {_FIELDS} FROM webhook_endpoints"
     " WHERE merchant_id = :merchant_id AND status <> 'deleted' {before}"
@@ -191,6 +195,28 @@ def disable(endpoint_id: str, reason: str, url: str | None = None) -> Row | None
         merchant_id=row.merchant_id,
         object_id=endpoint_id,
         snapshot=endpoint_object(row),
+    )
+    return row
+
+
+def toggle(endpoint_id: str, status: str, reason: str) -> Row:
+    """An operator sets any merchant's endpoint `enabled` or `disabled`, as `change` does.
+
+    One that is so already stays as it is. In the audit trail, with the reason. Raises NotFound.
+    """
+    was = _found(_LOCK_ANY.one(id=endpoint_id))
+    row = was
+    if status != was.status:
+        enabled = status == "enabled"
+        row = _found(_ENABLE.one(id=endpoint_id) if enabled else disable(endpoint_id, "operator"))
+    who = origin.current()
+    audit.record(
+        who.actor,
+        "webhook_endpoint.toggle",
+        endpoint_id,
+        before={"status": was.status, "disabled_reason": was.disabled_reason},
+        after={"status": row.status, "reason": reason},
+        request_id=who.request_id,
     )
     return row
 

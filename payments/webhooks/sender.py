@@ -83,7 +83,7 @@ class Sender:
         except AttemptFault as fault:
             found = {"outcome": fault.outcome, "detail": fault.detail}
         except (http.client.HTTPException, OSError) as broken:
-            found = {"outcome": "connect", "detail": _words(broken)}
+            found = {"outcome": "connect", "detail": words(broken)}
         took_ms = round((perf_counter() - begun) * 1000)
         return Answer(sent_at=sent_at, latency_ms=took_ms, **found)
 
@@ -119,7 +119,7 @@ class Sender:
         keep = False
         try:
             connection.begin(exchange)
-            connection.request("POST", _path(parcel.url), parcel.body, headers)
+            connection.request("POST", path_of(parcel.url), parcel.body, headers)
             response = connection.getresponse()
             text, whole = _read(response)
             if not exchange.head_whole:
@@ -153,7 +153,7 @@ def _judge(response: http.client.HTTPResponse, text: str, whole: bool) -> dict[s
     }
 
 
-def _path(url: str) -> str:
+def path_of(url: str) -> str:
     """What the request line asks for."""
     parts = urlsplit(url)
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -197,7 +197,7 @@ def retry_after_s(value: str | None, moment: datetime) -> float | None:
         return None
 
 
-def _words(fault: Exception) -> str:
+def words(fault: Exception) -> str:
     """What broke, without the addresses and bytes that a library's text is full of."""
     if isinstance(fault, http.client.RemoteDisconnected):
         return "the connection was closed without an answer"

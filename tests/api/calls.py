@@ -21,7 +21,7 @@ from payments.db import Sql
 from payments.merchants import api_keys, applications
 from payments.settlement import adjustments, payouts
 from payments.transfers import deposits, transfers
-from payments.webhooks import deliveries, endpoints
+from payments.webhooks import checks, deliveries, endpoints
 from tests.api.json_of import json_of
 from tests.checkout import world as rooms
 from tests.checkout.world import did
@@ -185,6 +185,9 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "/admin/config/read_only"): Call(lambda w: {"on": False, "reason": "tests"}),
     ("POST", "/admin/wallets/<wallet_id>/freeze"): Call(lambda w: {"reason": "tests"}),
     ("POST", "/admin/wallets/<wallet_id>/unfreeze"): Call(lambda w: {"reason": "tests"}),
+    ("POST", "/admin/webhook_endpoints/<endpoint_id>/toggle"): Call(
+        lambda w: {"status": "disabled", "reason": "tests"}
+    ),
     ("POST", "/admin/refunds"): Call(lambda w: {"payment": w.facts["paid"], "reason": "tests"}),
     ("POST", "/admin/merchants/<merchant_id>/negative_limit"): Call(
         lambda w: {"negative_limit": 5_00, "reason": "tests"}
@@ -344,4 +347,9 @@ def _objects(world: World, ann: str, shop: str, closed: str) -> None:
     with origin.acting("operator:bob"):
         payout = did(lambda: payouts.propose(shop, 5_00, "EUR", None))
         adjustment = did(lambda: adjustments.propose("fees", shop, 5_00, "EUR", "tests"))
-    world.ids |= {"payout_id": payout.id, "adjustment_id": adjustment.id}
+    check = did(lambda: checks.ask(world.ids["endpoint_id"]))
+    world.ids |= {
+        "payout_id": payout.id,
+        "adjustment_id": adjustment.id,
+        "check_id": check.id,
+    }

@@ -219,6 +219,12 @@ def test_a_hot_merchant_is_paid_from_what_lies_beside_its_account_too(ann, bob, 
     assert balance(shop) == 0
 
 
+def test_one_that_is_not_there(ann):
+    gone = f"{URL}/{ids.new('out')}"
+    assert refused(ann.get(gone)) == (404, "not_found")
+    assert refused(ann.post(f"{gone}/approve")) == (404, "not_found")
+
+
 def test_a_list_with_filters_and_pages(ann, bob, shop):
     other = world.merchant(name="Other")
     payer = world.customer(has=10_00)

@@ -152,7 +152,8 @@ def test_a_wrong_token_changes_nothing(app, client, applied, token):
     answer = caller.post(f"/admin/merchants/{applied}/approve")
     assert refused(answer) == (401, "unauthenticated")
     assert applications.get(applied).status == "pending"
-    assert trail(app, applied) == []
+    (line,) = trail(app, applied)
+    assert (line.actor, line.outcome) == ("address:127.0.0.1", "unauthenticated")
 
 
 def test_nobody_but_an_operator_approves(client, owner, applied):

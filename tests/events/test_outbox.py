@@ -137,7 +137,7 @@ def test_it_travels_with_the_commit(database_kind, monkeypatch):
         trips.clear()
         record(shop)
         assert trips == []
-    assert trips == [(2 if database_kind == "sqlite" else 1, True)]
+    assert trips == [(3 if database_kind == "sqlite" else 1, True)]
     assert len(world.deliveries()) == 1
 
 

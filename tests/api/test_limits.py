@@ -7,6 +7,7 @@ import pytest
 from redis.commands.core import Script
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from payments.api.limits import WindowRedis
 from tests.api import echo
 from tests.api.conftest import ADMIN
 from tests.databases import SECRETS

@@ -3,7 +3,7 @@
 import time
 from datetime import datetime
 
-from payments import VERSION, db, settings, successes
+from payments import VERSION, config, db, settings, successes
 from payments.db import Sql
 from payments.events import nudges
 from payments.gauges import Reading, gauge
@@ -73,7 +73,9 @@ def _unix(moment: datetime | None) -> float:
 
 @gauge("payments_redis_up", "Whether Redis answers.", asks_database=False)
 def redis_up() -> Reading:
-    """0 as well where none is configured."""
+    """Nothing where none is configured: nobody misses it there."""
+    if config.current().redis_url is None:
+        return []
     return int(nudges.waiting_jobs() is not None)
 
 

@@ -293,3 +293,8 @@ def test_processes_tell_one_sum_and_the_dead_are_not_forgotten(environ, tmp_path
         wait_until(lambda: counted() == 60, "the sum as it was")
         ask(10)
         assert {counted() for _ in range(6)} == {70}
+
+
+def test_a_redis_that_nobody_configured_is_not_missed(make_app):
+    found = scrape(make_app(REDIS_URL="").test_client())
+    assert not [key for key in found if "redis_up" in key or "payments_rq" in key]

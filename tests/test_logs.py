@@ -32,6 +32,7 @@ class Lines:
 
     def use(self, log_format, level="DEBUG", stream=None):
         environ = {
+            "ENV": "development",
             "LOG_FORMAT": log_format,
             "LOG_LEVEL": level,
             "ADMIN_TOKEN": f"alice:{ADMIN}",

@@ -134,6 +134,9 @@ def connected(postgres: str) -> "Iterator[psycopg.Connection[tuple[Any, ...]]]":
 
 
 def waiting(connection: "psycopg.Connection[tuple[Any, ...]]") -> bool:
-    """Whether somebody waits for a lock."""
-    found = connection.execute("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    """Whether somebody waits for a lock in this database; other tests have theirs beside it."""
+    found = connection.execute(
+        "SELECT pid FROM pg_stat_activity"
+        " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
     return bool(found.fetchall())

@@ -36,6 +36,7 @@ _BY_ACTION = (
     ("endpoints", ("webhook_endpoint.", "endpoint.")),
     ("freezes", ("wallet.", "merchant.", "account.")),
     ("payouts", ("payout.", "adjustment.")),
+    ("payments", ("refund.",)),
     ("settings", ("rate_limit.", "otp.", "fees.", "read_only.")),
 )
 _BY_ROUTE = (

@@ -32,10 +32,15 @@ _ATTEMPTS = (
 _FIRST_ATTEMPTS = Sql(_ATTEMPTS.format(before=""))
 _NEXT_ATTEMPTS = Sql(_ATTEMPTS.format(before="AND id < :before_id"))
 # What was lost before is no loss of the new schedule, whose first is taken over at once.
+REVIVED = (
+    f"status = 'pending', tries = 0, last_outcome = NULLIF(last_outcome, '{LOST}'),"
+    " lease_until = NULL, lease_token = NULL, ended_at = NULL, version = version + 1"
+)
+"""SQL: what a delivery is after a resend or a requeue: due by a full new schedule, its next loss
+the first in a row.
+"""
 _REVIVE = Sql(
-    "UPDATE deliveries SET status = 'pending', tries = 0, next_attempt_at = :now,"
-    f" last_outcome = NULLIF(last_outcome, '{LOST}'), lease_until = NULL, lease_token = NULL,"
-    " ended_at = NULL, version = version + 1"
+    f"UPDATE deliveries SET next_attempt_at = :now, {REVIVED}"
     " WHERE id = :id AND merchant_id = :merchant_id AND status <> 'pending'"
 )
 # Locked as an event's deliveries lock it: a disable waits for this, or this sees it.

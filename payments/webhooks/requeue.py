@@ -15,6 +15,7 @@ from typing import Any
 from payments import audit, clock, db, origin
 from payments.db import Row, Sql, after_commit
 from payments.events import nudges
+from payments.webhooks.deliveries import REVIVED
 
 STATUSES = ("failed", "canceled", "delivered")
 """What may be requeued; `pending` is due as it is."""
@@ -64,11 +65,7 @@ _STANDING = (
 )
 _POSTGRES = "SELECT json_array_elements_text(CAST(:{} AS json))"
 _SQLITE = "SELECT value FROM json_each(:{})"
-_REVIVE = Sql(
-    "UPDATE deliveries SET status = 'pending', tries = 0, next_attempt_at = :due_at,"
-    " lease_until = NULL, lease_token = NULL, ended_at = NULL, version = version + 1"
-    " WHERE id = :id"
-)
+_REVIVE = Sql(f"UPDATE deliveries SET next_attempt_at = :due_at, {REVIVED} WHERE id = :id")
 
 
 def _listed(text: str) -> Sql:

@@ -234,15 +234,18 @@ def test_an_answered_write_that_is_there_is_not_lost(app, client, database):
         assert look([json.dumps(old)]).lost == []  # from long before the backup
 
 
-def test_a_request_and_its_audit_line_are_one_thing(here, kept_outside):
+@pytest.mark.parametrize(
+    ("action", "kind"), [("payout.approve", "payouts"), ("refund.create", "payments")]
+)
+def test_a_request_and_its_audit_line_are_one_thing(here, kept_outside, action, kind):
     audited = {
         "time": clock.to_rfc3339(clock.now()), "logger": "payments.audit", "message": "audit",
-        "audit_id": "aud_x", "actor": "mer_1", "action": "payout.approve", "subject_id": "out_1",
+        "audit_id": "aud_x", "actor": "mer_1", "action": action, "subject_id": "out_1",
         "outcome": "done", "request_id": "rid_7",
     }  # fmt: skip
     refused = audited | {"audit_id": "aud_y", "outcome": "forbidden", "request_id": "rid_8"}
     report = look(kept_outside(audited, answered("/v1/payouts", "rid_7"), refused))
-    assert [(each.kind, each.what) for each in report.lost] == [("payouts", "payout.approve")]
+    assert [(each.kind, each.what) for each in report.lost] == [(kind, action)]
 
 
 def test_what_stands_in_the_database_is_listed(here):

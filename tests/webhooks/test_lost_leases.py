@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy import make_url
 
 from payments import clock, db, ids
-from payments.webhooks import claims, deliveries, endpoints, results
+from payments.webhooks import claims, deliveries, endpoints, requeue, results
 from payments.webhooks.claims import Claim
+from payments.webhooks.requeue import Wanted
 from payments.webhooks.results import Result
 from payments.webhooks.sender import Answer
 from tests.webhooks import world
@@ -174,7 +176,16 @@ def test_after_an_answer_a_loss_is_the_first_again():
     assert (again.parcel.attempt, again.tries) == (4, 1)
 
 
-def test_a_resend_of_what_was_lost_begins_anew():
+def by_resend(delivery: Any) -> None:
+    deliveries.resend(delivery.merchant_id, delivery.id)
+
+
+def by_requeue(delivery: Any) -> None:
+    requeue.make_due(Wanted(), [delivery.id], db.unit().now)
+
+
+@pytest.mark.parametrize("revive", [by_resend, by_requeue])
+def test_what_was_lost_and_is_sent_again_begins_anew(revive: Callable[[Any], None]):
     owed()
     lose()
     lose()
@@ -185,7 +196,7 @@ def test_a_resend_of_what_was_lost_begins_anew():
     delivery = world.delivery()
     assert delivery.status == "failed"
     with db.unit_of_work():
-        deliveries.resend(delivery.merchant_id, delivery.id)
+        revive(delivery)
     lose()
     (again,) = look()
     assert (again.parcel.attempt, again.tries) == (7, 0)

@@ -171,8 +171,12 @@ class Unit:
         self._later.clear()
         if self._now is None:
             return
+        connection = self._pooled.driver_connection
         try:
-            self.store.driver.rollback(self._pooled.driver_connection)
+            if self.store.driver.interrupt(connection):
+                self._pooled.invalidate()  # the server undoes what was open on it
+            else:
+                self.store.driver.rollback(connection)
         except self.store.driver.errors:
             log.warning("rollback failed; the connection is dropped", exc_info=True)
             self._pooled.invalidate()

@@ -177,3 +177,18 @@ def test_a_transaction_left_open_does_not_go_back_to_the_pool(
     with db.unit_of_work():
         NONCE.one(nonce="b", at=AT)
     assert nonces() == ["b"]
+
+
+@pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+def test_what_ctrl_c_left_under_way_goes_with_its_connection_and_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pool = db.current_store().engine.pool
+    with pytest.raises(KeyboardInterrupt), db.unit_of_work() as unit:
+        NONCE.one(nonce="a", at=AT)
+        unit.connection.pgconn.send_query(b"SELECT pg_sleep(30)")
+        raise KeyboardInterrupt
+    assert caplog.text == ""
+    assert pool.checkedout() == 0  # type: ignore[attr-defined]
+    with db.unit_of_work():
+        NONCE.one(nonce="a", at=AT)  # it was undone

@@ -165,6 +165,15 @@ class PostgresDriver:
         """Whether no transaction is open on it. Asks nobody."""
         return bool(connection.pgconn.transaction_status == TransactionStatus.IDLE)
 
+    def interrupt(self, connection: Any) -> bool:
+        """End a statement that is still under way, as Ctrl-C leaves it; whether there was one. Then
+        no other can be sent on the connection.
+        """
+        if connection.pgconn.transaction_status != TransactionStatus.ACTIVE:
+            return False
+        connection.cancel()
+        return True
+
     def now(self, connection: Any) -> datetime:
         """The server's clock."""
         return clock.aware(connection.execute("SELECT clock_timestamp()").fetchone()[0])

@@ -142,6 +142,10 @@ class SqliteDriver:
         """Whether no transaction is open on it."""
         return not connection.in_transaction
 
+    def interrupt(self, connection: Any) -> bool:
+        """Never: a statement has ended when its call has."""
+        return False
+
     def now(self, connection: Any) -> datetime:
         """The file's machine is this one."""
         return clock.now()

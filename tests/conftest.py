@@ -16,6 +16,7 @@ import redis
 from flask import Flask
 from flask.ctx import AppContext
 from flask.testing import FlaskClient
+from werkzeug.routing import Rule
 
 from payments.config import Settings
 from tests import databases
@@ -24,6 +25,22 @@ from tests.postgres_server import Postgres
 from tests.redis_server import Redis
 from tests.redis_server import address as redis_address
 from tests.servers import Addresses, Servers, private_postgres, private_redis
+
+_compile = Rule._compile_builder
+_compiled: dict[tuple[object, ...], Any] = {}
+
+
+def _compile_once(rule: Rule, append_unknown: bool = True) -> Any:
+    """Werkzeug compiles two functions for each rule of each app: most of what an app costs a test.
+    They are the same in every app.
+    """
+    key = (tuple(rule._trace), repr(rule.defaults), append_unknown)
+    if key not in _compiled:
+        _compiled[key] = _compile(rule, append_unknown)
+    return _compiled[key]
+
+
+Rule._compile_builder = _compile_once  # type: ignore[method-assign]
 
 SERVERS = pytest.StashKey[Servers]()
 THREADS_END_WITHIN_S = 5.0

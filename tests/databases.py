@@ -117,9 +117,10 @@ def empty_postgres(addresses: Addresses, template: str = "template0") -> Iterato
     try:
         yield postgres_server.address(server, name)
         _drop(server, name)
-    finally:
+    except BaseException:
         # Where the test failed, its connections may well be open: that is not its fault to report.
         postgres_server.execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        raise
 
 
 def _drop(server: str, name: str) -> None:

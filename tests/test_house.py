@@ -6,13 +6,14 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
 
 from payments import app, config, errors, gauges, totals
+from tests import nursery
 
 ROOT = config.ROOT
 MAX_FILE_LINES = 400
@@ -35,8 +36,9 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def nodes(path: Path) -> Iterator[ast.AST]:
-    return ast.walk(ast.parse(path.read_text(), str(path)))
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text(), str(path))))
 
 
 def called(node: ast.AST) -> str:
@@ -207,13 +209,11 @@ def test_only_the_factory_has_effects():
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_every_script_says_how_to_use_it(script, tmp_path):
     environ = {"PATH": os.environ["PATH"], "INSTANCE_DIR": str(tmp_path)}
-    run = [sys.executable, name_of(script)]
-    told = subprocess.run([*run, "--help"], env=environ, cwd=ROOT, capture_output=True, text=True)
+    told = nursery.run([name_of(script), "--help"], environ)
     assert (told.returncode, told.stderr) == (0, "")
     assert told.stdout.startswith("usage:")
     assert len(told.stdout.splitlines()) > 3
-    wrong = subprocess.run([*run, "--no-such"], env=environ, cwd=ROOT, capture_output=True)
-    assert wrong.returncode == 2
+    assert nursery.run([name_of(script), "--no-such"], environ).returncode == 2
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
+from tests import nursery
 from tests.children import ROOT, wait_until
 from tests.processes import service_environ
 
@@ -30,15 +31,7 @@ def script(
     database: str, folder: Path, name: str, *options: str, **more: str
 ) -> "subprocess.CompletedProcess[str]":
     """Run it to its end, without a terminal. more: further variables."""
-    return subprocess.run(
-        [sys.executable, f"scripts/{name}", *options],
-        cwd=ROOT,
-        env=environ(database, folder, **more),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=WITHIN_S,
-    )
+    return nursery.run([f"scripts/{name}", *options], environ(database, folder, **more))
 
 
 def told(done: "subprocess.CompletedProcess[str]", code: int = 0) -> str:

@@ -3,6 +3,7 @@
 A test that takes `database`, or anything built on it, runs on SQLite and on Postgres.
 """
 
+import gc
 import signal
 import threading
 import time
@@ -40,7 +41,7 @@ def _compile_once(rule: Rule, append_unknown: bool = True) -> Any:
     return _compiled[key]
 
 
-Rule._compile_builder = _compile_once  # type: ignore[method-assign]
+Rule._compile_builder = _compile_once  # type: ignore[method-assign, assignment]
 
 SERVERS = pytest.StashKey[Servers]()
 THREADS_END_WITHIN_S = 5.0
@@ -54,6 +55,12 @@ def pytest_configure(config: pytest.Config) -> None:
     # An end by SIGTERM is as orderly as one by Ctrl-C: the servers are stopped.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported so far stays: the collector need not walk through it in each test."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

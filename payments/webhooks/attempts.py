@@ -13,15 +13,25 @@ from payments import clock
 LOST = "lost"
 """The outcome of an attempt whose worker never said how it went."""
 
-INSERT = (
-    "INSERT INTO attempts (id, delivery_id, number, outcome, http_status, latency_ms, response,"
-    " detail, created_at) VALUES (:id, :delivery_id, :number, :outcome, :http_status, :latency_ms,"
-    " :response, :detail, :sent_at) ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome,"
-    " http_status = excluded.http_status, latency_ms = excluded.latency_ms,"
-    " response = excluded.response, detail = excluded.detail, created_at = excluded.created_at"
-    f" WHERE attempts.outcome = '{LOST}'"
+
+def insert(values: str) -> str:
+    """A statement for rows as their first writer has them; only what was given up as lost is told
+    better later. values: VALUES or a SELECT, in the columns' order.
+    """
+    return (
+        "INSERT INTO attempts (id, delivery_id, number, outcome, http_status, latency_ms, response,"
+        f" detail, created_at) {values} ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome,"
+        " http_status = excluded.http_status, latency_ms = excluded.latency_ms,"
+        " response = excluded.response, detail = excluded.detail, created_at = excluded.created_at"
+        f" WHERE attempts.outcome = '{LOST}'"
+    )
+
+
+INSERT = insert(
+    "VALUES (:id, :delivery_id, :number, :outcome, :http_status, :latency_ms, :response, :detail,"
+    " :sent_at)"
 )
-"""A row as its first writer has it; only what was given up as lost is told better later."""
+"""For one row."""
 
 
 def id_of(token: str, delivery_id: str) -> str:

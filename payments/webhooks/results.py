@@ -37,34 +37,49 @@ LIVE_ATTEMPTS = totals.total(
     outcome=("success", "failure"),
 )
 
-_SETTLE = (
-    "UPDATE deliveries SET status = :status, tries = tries + 1, next_attempt_at = :next_at,"
-    " lease_until = NULL, lease_token = NULL, last_outcome = :outcome, ended_at = :ended_at,"
-    " version = version + 1"
+_SETTLED = "tries = tries + 1, lease_until = NULL, lease_token = NULL, version = version + 1"
+# All of a batch in one statement: what each row costs Python and the wire is more than the rows do.
+# `standing` locks them by id, before any is changed. What it gives: ids of attempts that were not
+# there yet (or only as lost), and of deliveries whose lease it was.
+_WRITE = Sql(
+    f"""
+WITH given AS (
+    SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS r (
+        id text, delivery_id text, token text, status text, next_at timestamptz,
+        ended_at timestamptz, number integer, outcome text, http_status integer,
+        latency_ms integer, response text, detail text, sent_at timestamptz)
+), attempt AS (
+    {
+        attempts.insert(
+            "SELECT id, delivery_id, number, outcome, http_status, latency_ms, response, detail,"
+            " sent_at FROM given"
+        )
+    } RETURNING id
+), standing AS (
+    SELECT id FROM deliveries WHERE status = 'pending'
+        AND id IN (SELECT delivery_id FROM given) ORDER BY id FOR NO KEY UPDATE
+), settled AS (
+    UPDATE deliveries SET status = given.status, next_attempt_at = given.next_at,
+        last_outcome = given.outcome, ended_at = given.ended_at, {_SETTLED}
+    FROM standing JOIN given ON given.delivery_id = standing.id
+    WHERE deliveries.id = standing.id AND deliveries.lease_token = given.token
+        AND deliveries.status = 'pending'
+    RETURNING deliveries.id
+)
+SELECT id, true AS is_attempt FROM attempt UNION ALL SELECT id, false FROM settled"""
+)
+_WRITE_ATTEMPT = Sql(f"{attempts.INSERT} RETURNING id")
+_SETTLE = Sql(
+    "UPDATE deliveries SET status = :status, next_attempt_at = :next_at, last_outcome = :outcome,"
+    f" ended_at = :ended_at, {_SETTLED}"
     " WHERE id = :delivery_id AND lease_token = :token AND status = 'pending'"
 )
-# Both at once where that can be said; SQLite takes them one after the other.
-_WRITE = Sql(f"WITH attempt AS ({attempts.INSERT}) {_SETTLE}", sqlite=_SETTLE)
-_WRITE_ATTEMPT = Sql(attempts.INSERT)
 _HEALTH = Sql(
     "SELECT id, failures, failing_since_at, closed_until, succeeded_at FROM webhook_endpoints"
     " WHERE id IN (SELECT json_array_elements_text(CAST(:ids AS json)))"
     " ORDER BY id FOR NO KEY UPDATE",
     sqlite="SELECT id, failures, failing_since_at, closed_until, succeeded_at"
     " FROM webhook_endpoints WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id",
-)
-_STANDING = Sql(
-    "SELECT id, lease_token FROM deliveries WHERE status = 'pending'"
-    " AND id IN (SELECT json_array_elements_text(CAST(:ids AS json)))"
-    " ORDER BY id FOR NO KEY UPDATE",
-    sqlite="SELECT id, lease_token FROM deliveries WHERE status = 'pending'"
-    " AND id IN (SELECT value FROM json_each(:ids))",
-)
-_TOLD = Sql(
-    "SELECT id FROM attempts WHERE outcome <> :lost"
-    " AND id IN (SELECT json_array_elements_text(CAST(:ids AS json)))",
-    sqlite="SELECT id FROM attempts WHERE outcome <> :lost"
-    " AND id IN (SELECT value FROM json_each(:ids))",
 )
 _NOTE = Sql(
     "UPDATE webhook_endpoints SET failures = :failures, failing_since_at = :since,"
@@ -94,14 +109,15 @@ def record(results: Sequence[Result]) -> None:
         return
     moment = db.unit().now
     known = _known_of_the_news(results, moment)
-    counting = _counting(results)
-    health = _note_health(known, counting, moment)
     ordered = sorted(results, key=lambda result: result.claim.parcel.delivery_id)
     rows = [_attempt(result) | _settled(result, moment) for result in ordered]
-    _count(results, rows, counting)
-    _WRITE.many(rows)
-    if db.unit().store.is_sqlite:
-        _WRITE_ATTEMPT.many(rows)
+    new, settled = _write(rows)
+    counting = _by_endpoint([one for one in results if one.claim.parcel.delivery_id in settled])
+    health = _note_health(known, counting, moment)
+    _count(results, [row for row in rows if row["id"] in new], moment)
+    for row in rows:
+        if row["delivery_id"] in settled and row["status"] != "pending":
+            outbox.DELIVERIES.grow(outcome=row["status"])
     for endpoint_id, found in sorted(counting.items() if known else ()):
         gone = [one.claim.parcel.url for one in found if one.answer.http_status == GONE]
         if gone:
@@ -125,40 +141,32 @@ def _known_of_the_news(results: Sequence[Result], moment: datetime) -> dict[str,
     }
 
 
-def _counting(results: Sequence[Result]) -> dict[str, list[Result]]:
-    """By endpoint the results whose lease is still the delivery's; it stays so in this unit."""
-    asked = json.dumps([result.claim.parcel.delivery_id for result in results])
-    standing = {(row.id, row.lease_token) for row in _STANDING.all(ids=asked)}
-    return _by_endpoint(
-        [one for one in results if (one.claim.parcel.delivery_id, one.claim.token) in standing]
+def _write(rows: Sequence[dict[str, Any]]) -> tuple[set[str], set[str]]:
+    """Write them; the ids of the attempts that are new here, and of the deliveries whose lease it
+    was. A result may come twice (see `unwritten`).
+    """
+    if db.unit().store.is_sqlite:
+        new = {row["id"] for row in rows if _WRITE_ATTEMPT.one(**row) is not None}
+        return new, {row["delivery_id"] for row in rows if _SETTLE.run(**row)}
+    written = _WRITE.all(rows=json.dumps(rows, default=datetime.isoformat))
+    return (
+        {row.id for row in written if row.is_attempt},
+        {row.id for row in written if not row.is_attempt},
     )
 
 
-def _count(
-    results: Sequence[Result],
-    rows: Sequence[dict[str, Any]],
-    counting: Mapping[str, Sequence[Result]],
-) -> None:
-    """Let the totals grow by what is new here: a result may come twice (see `unwritten`)."""
-    moment = db.unit().now
-    standing = {one.claim.parcel.delivery_id for found in counting.values() for one in found}
-    others = [row["id"] for row in rows if row["delivery_id"] not in standing]
-    told = set()
-    if others:
-        told = {row.id for row in _TOLD.all(ids=json.dumps(others), lost=attempts.LOST)}
+def _count(results: Sequence[Result], new: Sequence[dict[str, Any]], moment: datetime) -> None:
+    """Let the totals of attempts grow by those that are new."""
     live = {
         result.claim.parcel.delivery_id
         for result in results
         if breaker.is_live(result.claim.health, moment)
     }
-    for row in rows:
-        if row["id"] not in told:
-            ATTEMPTS.grow(outcome=row["outcome"])
-            if row["delivery_id"] in live:
-                well = row["outcome"] == "success"
-                LIVE_ATTEMPTS.grow(outcome="success" if well else "failure")
-        if row["delivery_id"] in standing and row["status"] != "pending":
-            outbox.DELIVERIES.grow(outcome=row["status"])
+    for row in new:
+        ATTEMPTS.grow(outcome=row["outcome"])
+        if row["delivery_id"] in live:
+            well = row["outcome"] == "success"
+            LIVE_ATTEMPTS.grow(outcome="success" if well else "failure")
 
 
 def _by_endpoint(results: Sequence[Result]) -> dict[str, list[Result]]:

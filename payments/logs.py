@@ -118,9 +118,14 @@ class JsonLines(JsonFormatter):
     def process_log_record(self, log_data: LogData) -> LogData:
         """The fields in their order, bound ones included, all of them redacted."""
         first = {name: log_data.pop(name) for name in ("level", "logger", "message")}
-        whole = {"time": self._time, **first, **_bound.get({}), **log_data}
-        whole |= {"time": self._time, **first}
-        return {name: self._redactor.field(name, value) for name, value in whole.items()}
+        whole = {**first, **_bound.get({}), **log_data, **first}
+        line: LogData = {"time": self._time}  # ours: nothing in it to redact
+        line |= {
+            name: self._redactor.field(name, value)
+            for name, value in whole.items()
+            if name != "time"
+        }
+        return line
 
     def jsonify_log_record(self, log_data: LogData) -> str:
         """JSON without spaces and without escapes for letters that are not ASCII."""

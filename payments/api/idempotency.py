@@ -42,7 +42,10 @@ _STANDING = Sql(
     " WHERE scope = :scope AND key = :key"
 )
 _STORE = Sql(
-    "UPDATE idempotency_keys SET status = :status, body = :body WHERE scope = :scope AND key = :key"
+    "SELECT keep_answer(:scope, :key, :status, :body)",
+    sqlite="UPDATE idempotency_keys SET status = :status, body = :body"
+    " WHERE scope = :scope AND key = :key",
+    writes=True,
 )
 _PRUNE = Sql(
     "DELETE FROM idempotency_keys WHERE (scope, key) IN (SELECT scope, key FROM idempotency_keys"

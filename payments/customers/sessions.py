@@ -58,7 +58,10 @@ _FIELDS = (
     " created_at, last_used_at, expires_at, ended_at"
 )
 _GET = Sql(f"SELECT {_FIELDS} FROM sessions WHERE id = :id")
-_STANDS = Sql("SELECT 1 FROM sessions WHERE id = :id AND status = 'active' AND expires_at > :now")
+_STANDS = Sql(
+    "SELECT 1 WHERE session_stands(:id, :now)",
+    sqlite="SELECT 1 FROM sessions WHERE id = :id AND status = 'active' AND expires_at > :now",
+)
 _FIRST_PAGE = Sql(
     f"SELECT {_FIELDS} FROM sessions WHERE customer_id = :customer_id"
     " ORDER BY created_at DESC, id DESC LIMIT :limit"

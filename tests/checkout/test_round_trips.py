@@ -40,10 +40,10 @@ def test_a_confirm_is_four_round_trips(postgres_app, postgres_shop, postgres_pay
         trips.clear()
         told(customer.post(f"/v1/payments/{payment_id}/confirm"))
     opening, change, money, ending = trips
-    assert [part in opening for part in ("BEGIN", "FROM sessions", "claim_key")] == [True] * 3
+    assert [part in opening for part in ("BEGIN", "session_stands", "claim_key")] == [True] * 3
     assert "UPDATE payments" in change
     assert "post_entry" in money
-    assert [part in ending for part in ("record_event", "UPDATE idempotency_keys", "COMMIT")] == [
+    assert [part in ending for part in ("record_event", "keep_answer", "COMMIT")] == [
         True,
         True,
         True,

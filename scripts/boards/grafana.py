@@ -26,14 +26,22 @@ TAG = "payments"
 LONG_AGO_S = 10**9
 """An age that means never: time since the moment 0."""
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
-GREEN, ORANGE, RED = "green", "orange", "red"
+GREEN, ORANGE, RED, BLUE, GREY = "green", "orange", "red", "blue", "text"
 COLOURS = {
-    "succeeded": "green", "success": "green", "delivered": "green", "sent": "green", "ok": "green",
-    "page": "red", "failed": "red", "failure": "red", "failing": "red", "http_5xx": "red",
-    "ticket": "orange", "http_4xx": "orange", "limited": "orange", "declined": "orange",
-    "info": "blue", "disabled": "text", "canceled": "text", "overdue": "red",
+    "{{status}}": {
+        "500": RED, "503": RED, "429": ORANGE, "succeeded": GREEN, "declined": ORANGE,
+        "canceled": GREY,
+    },
+    "{{outcome}}": {
+        "success": GREEN, "delivered": GREEN, "sent": GREEN, "failed": RED, "failure": RED,
+        "http_5xx": RED, "http_4xx": ORANGE, "limited": ORANGE, "wrong": RED, "canceled": GREY,
+    },
+    "{{severity}}": {"page": RED, "ticket": ORANGE, "info": BLUE},
+    "{{state}}": {"ok": GREEN, "failing": RED, "disabled": GREY},
+    "overdue": {"overdue": RED},
+    "signed in": {"signed in": GREEN},
 }  # fmt: skip
-"""What a series means has its colour; the others get theirs from the palette."""
+"""What a series means has its colour, by the legend that names it; others are of the palette."""
 
 
 def text(board: Board, runbook: str = RUNBOOK) -> str:
@@ -247,23 +255,11 @@ def _timeseries(panel: Panel) -> Any:
         made = made.thresholds_style(
             common.GraphThresholdsStyleConfig().mode(choices.GraphTresholdsStyleMode.DASHED)
         )
-    for name in COLOURS:
-        if any(_may_be_called(query, name) for query in panel.queries):
-            made = made.override_by_name(
-                name,
-                [
-                    models.DynamicConfigValue(
-                        "color", {"mode": "fixed", "fixedColor": COLOURS[name]}
-                    )
-                ],
-            )
+    for query in panel.queries:
+        for name, colour in COLOURS.get(query.legend, {}).items():
+            value = {"mode": "fixed", "fixedColor": colour}
+            made = made.override_by_name(name, [models.DynamicConfigValue("color", value)])
     return made
-
-
-def _may_be_called(query: Query, name: str) -> bool:
-    return query.legend == name or query.legend in (
-        "{{status}}", "{{outcome}}", "{{severity}}", "{{state}}",
-    )  # fmt: skip
 
 
 def _lines(panel: Panel) -> Any:

@@ -25,7 +25,7 @@ SEVERITIES = "alertname, severity"
 def _kept(name: str) -> Panel:
     slo = objectives()[name]
     return Panel(
-        f"{name.capitalize()}: {slo['objective']:g} % promised",
+        f"{name.capitalize()} ≥ {slo['objective']:g} %",
         f"The share of the last 3 days for which {slo['says']}.",
         ask(f"1 - payments:{name}:bad_ratio_259200"),
         kind="stat",
@@ -105,7 +105,7 @@ ERRORS = Row(
             "Whether each answers its scrapes.",
             ask(f"min(up{PER_HOST})"),
             kind="stat",
-            width=3,
+            width=6,
             height=4,
             limits=(limit_of("ServiceDown"),),
             alerts=("ServiceDown",),
@@ -116,7 +116,7 @@ ERRORS = Row(
             "The versions that answer; two while a deploy is under way.",
             ask("count by (version) (payments_build_info)", "{{version}}"),
             kind="stat",
-            width=3,
+            width=6,
             height=4,
             alerts=("MetricsAbsent",),
             shows="name",
@@ -127,7 +127,7 @@ ERRORS = Row(
             ask(f"sum(rate(http_requests_total{{{HTTP}}}[{WINDOW}]))"),
             kind="stat",
             unit="reqps",
-            width=3,
+            width=6,
             height=4,
             decimals=1,
         ),
@@ -136,7 +136,7 @@ ERRORS = Row(
             "Answers of 5xx. With writes stopped, 503 is meant.",
             ask(f'sum(increase(http_requests_total{{status=~"5..",{HTTP}}}[1h]))'),
             kind="stat",
-            width=3,
+            width=6,
             height=4,
             decimals=0,
         ),
@@ -204,8 +204,8 @@ def _quantile(share: float, by: str = "") -> str:
 def _slowest(share: float, name: str, alert: str) -> Panel:
     return Panel(
         f"{name} by route",
-        f"The eight slowest: so long took {share:.0%} of their requests at most.",
-        ask(f"topk(8, {_quantile(share, 'method, route')} > 0)", "{{method}} {{route}}"),
+        f"The five slowest: so long took {share:.0%} of their requests at most.",
+        ask(f"topk(5, {_quantile(share, 'method, route')} > 0)", "{{method}} {{route}}"),
         unit="s",
         width=8,
         height=9,

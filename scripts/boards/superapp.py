@@ -17,8 +17,8 @@ def _minute(total: str, chosen: str = "", by: str = "status") -> str:
 def _promise(name: str) -> Panel:
     slo = objectives()[name]
     return Panel(
-        slo["says"][0].upper() + slo["says"][1:],
-        f"Promised: {slo['objective']:g} %. The last 3 days.",
+        f"{name.capitalize()}: {slo['objective']:g} % promised",
+        f"The share of the last 3 days for which {slo['says']}.",
         ask(f"1 - payments:{name}:bad_ratio_259200"),
         kind="stat",
         unit="percentunit",

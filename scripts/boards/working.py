@@ -116,8 +116,8 @@ WEBHOOKS = Row(
             **watched("ClockSilent"),
         ),
         Panel(
-            "Since each task of the clock ended",
-            "Those that ran at all. Reconciliation is due four times a day.",
+            "Since tasks last ended",
+            "Each task of the clock that ran at all. Reconciliation is due four times a day.",
             ask(
                 "time() - (max by (task) (payments_clock_last_run_timestamp_seconds) > 0)",
                 "{{task}}",

@@ -20,8 +20,8 @@ from tests.receivers import answer
 from tests.stories import people
 from tests.stories.people import Api
 
-CUSTOMERS = 4
-FUNDS = 500_00
+CUSTOMERS = 5
+FUNDS = 20_000_00
 SETTINGS = {
     "RATE_LIMIT_PER_MINUTE": "400",
     "TRUSTED_PROXIES": "1",
@@ -35,13 +35,14 @@ SETTINGS = {
 
 @dataclass
 class Town:
-    """Two shops, their customers, and who bothers them."""
+    """Two shops, their customers, and who bothers them. pause_s: between what each does."""
 
     stack: Stack
     shops: list[str] = field(default_factory=list)
     customers: list[str] = field(default_factory=list)
     paid: list[str] = field(default_factory=list)
     faults: list[BaseException] = field(default_factory=list)
+    pause_s: float = 0.6
     over: threading.Event = field(default_factory=threading.Event)
 
     def open(self) -> None:
@@ -108,14 +109,14 @@ class Town:
                 except BaseException as fault:
                     self.faults.append(fault)
                     return
-                self.over.wait(0.05 + draw.random() / 5)
+                self.over.wait(self.pause_s * (0.5 + draw.random()))
 
     def _pays(self, customer: str) -> Callable[[Api, Random], None]:
         """A customer who is asked for something, and most often pays it."""
 
         def pays(api: Api, draw: Random) -> None:
             shop = draw.choice(self.shops)
-            amount = draw.choice((90, 2_50, 4_20, 12_00, 950_00))
+            amount = draw.choice((90, 2_50, 4_20, 12_00, 80_00))
             manual = draw.random() < 0.2
             asked = {"amount": amount, "currency": "EUR"}
             asked |= {"capture": "manual"} if manual else {}
@@ -162,9 +163,9 @@ def _send(api: Api, path: str, body: dict[str, Any], caller: str) -> requests.Re
 
 
 @contextmanager
-def trading(stack: Stack) -> Iterator[Town]:
+def trading(stack: Stack, pause_s: float = 0.6) -> Iterator[Town]:
     """Everybody uses the service until the end. Raises what went wrong for one of them."""
-    town = Town(stack)
+    town = Town(stack, pause_s=pause_s)
     town.open()
     threads = town.begin()
     try:
@@ -174,6 +175,25 @@ def trading(stack: Stack) -> Iterator[Town]:
         for thread in threads:
             thread.join()
     if town.faults:
-        raise ExceptionGroup(
-            "the town's faults", [f for f in town.faults if isinstance(f, Exception)]
-        )
+        raise BaseExceptionGroup("the town's faults", town.faults)
+
+
+def an_eventful_day(stack: Stack, seconds: float) -> None:
+    """All that on-call may meet, within so many seconds: 60 at least."""
+    hour = seconds / 12
+    with trading(stack) as town:
+        stack.look_after()
+        town.over.wait(hour)
+        town.too_many()
+        town.over.wait(hour)
+        for _ in range(8):
+            town.guesses()
+        town.over.wait(hour)
+        town.operator("config/read_only", on=True, reason="the database moves")
+        town.over.wait(hour / 2)
+        town.operator("config/read_only", on=False, reason="it has moved")
+        town.over.wait(hour)
+        stack.worker.close()
+        town.over.wait(4.5 * hour)
+        stack.restart_worker()
+        town.over.wait(1.5 * hour)

@@ -66,7 +66,8 @@ class Prometheus:
         if not isinstance(told, dict) or told.get("status") != "success":
             why = told.get("error", answer.status_code) if isinstance(told, dict) else "no object"
             raise Unanswered(f"{self.url} refused {asked['query']!r}: {why}")
-        return _series(told["data"])
+        # Prometheus gives what it aggregates in any order.
+        return sorted(_series(told["data"]), key=lambda each: sorted(each.labels.items()))
 
 
 def _series(data: dict[str, Any]) -> list[Series]:

@@ -7,17 +7,56 @@ import argparse
 import sys
 from pathlib import Path
 
+import yaml
+
 import _root
 from scripts.boards import grafana, payments, superapp
 
-FOLDER = _root.ROOT / "ops" / "observability" / "grafana" / "dashboards"
+FOLDER = _root.ROOT / "ops" / "observability" / "grafana"
 BOARDS = (payments.BOARD, superapp.BOARD)
+HEAD = "# Made by scripts/dashboards.py. Grafana fills in the variables from its own environment.\n"
+PROVISIONING = {
+    "provisioning/datasources/prometheus.yml": {
+        "apiVersion": 1,
+        "datasources": [
+            {
+                "name": "Prometheus",
+                "uid": "prometheus",
+                "type": "prometheus",
+                "access": "proxy",
+                "url": "$PROMETHEUS_URL",
+                "isDefault": True,
+                "editable": False,
+                # How often it scrapes: Grafana's shortest window for a rate is four of these.
+                "jsonData": {"httpMethod": "POST", "timeInterval": "15s"},
+            }
+        ],
+    },
+    "provisioning/dashboards/payments.yml": {
+        "apiVersion": 1,
+        "providers": [
+            {
+                "name": "payments",
+                "folder": "Payments",
+                "type": "file",
+                "allowUiUpdates": False,
+                "disableDeletion": True,
+                "updateIntervalSeconds": 30,
+                "options": {"path": "$PAYMENTS_GRAFANA/dashboards"},
+            }
+        ],
+    },
+}
+"""By file: what Grafana reads at its start. PAYMENTS_GRAFANA: where this folder lies there."""
 FINE, FOUND = 0, 1
 
 
 def texts(runbook: str = grafana.RUNBOOK) -> dict[str, str]:
     """Each file's text, by its name. runbook: where panels' links lead."""
-    return {board.file: grafana.text(board, runbook) for board in BOARDS}
+    made = {f"dashboards/{board.file}": grafana.text(board, runbook) for board in BOARDS}
+    for name, facts in PROVISIONING.items():
+        made[name] = HEAD + yaml.safe_dump(facts, sort_keys=False)
+    return made
 
 
 def _differs(folder: Path, made: dict[str, str]) -> list[str]:
@@ -47,10 +86,11 @@ def main(argv: list[str] | None = None) -> int:
             say = f"{args.out / name} is not what {Path(__file__).name} makes: run it"
             print(say, file=sys.stderr)
         return FOUND if wrong else FINE
-    args.out.mkdir(parents=True, exist_ok=True)
     for name, text in made.items():
-        (args.out / name).write_text(text)
-        print(f"{args.out / name}: {text.count('gridPos')} panels and rows")
+        path = args.out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        print(path)
     return FINE
 
 

@@ -22,6 +22,8 @@ from tests.servers import Servers
 
 FOLDER = _root.ROOT / "ops" / "observability" / "grafana" / "pictures"
 FINE, NOT_RUN = 0, 3
+EVERY_S = 3
+"""How often its Prometheus scrapes."""
 SAID = (
     "Drawn from Prometheus's live answers by scripts/pictures.py, a small renderer of this"
     " repository; not by Grafana.\n"
@@ -36,16 +38,20 @@ OTHER = "Asked: {url}"
 def draw(prometheus: Prometheus, start: datetime, end: datetime, out: Path, load: str) -> None:
     """Write the pictures. Raises Unanswered."""
     out.mkdir(parents=True, exist_ok=True)
-    for name, text in dashboards.texts().items():
-        drawn = drawing.picture(json.loads(text), prometheus, start, end, SAID + load)
-        path = out / name.replace(".json", ".svg")
+    made = dashboards.texts()
+    for board in dashboards.BOARDS:
+        shown = json.loads(made[f"dashboards/{board.file}"])
+        drawn = drawing.picture(shown, prometheus, start, end, SAID + load)
+        path = out / board.file.replace(".json", ".svg")
         path.write_text(drawn)
         print(f"{path}: {len(drawn) // 1000} kB")
 
 
 def _of_a_load(out: Path, seconds: float) -> None:
     with Servers() as servers, tempfile.TemporaryDirectory(prefix="payments-pictures-") as folder:
-        with stack.running(servers.addresses(), Path(folder), **traffic.SETTINGS) as running:
+        with stack.running(
+            servers.addresses(), Path(folder), every_s=EVERY_S, **traffic.SETTINGS
+        ) as running:
             start = clock.now()
             traffic.an_eventful_day(running, seconds)
             running.scraped()

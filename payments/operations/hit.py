@@ -30,7 +30,7 @@ _DELIVERIES = Sql(
 )
 _ATTEMPTS = Sql(
     "SELECT attempts.delivery_id, attempts.number, attempts.outcome, attempts.created_at,"
-    " deliveries.created_at AS since, webhook_endpoints.merchant_id, deliveries.endpoint_id"
+    " deliveries.created_at AS event_at, webhook_endpoints.merchant_id, deliveries.endpoint_id"
     " FROM attempts JOIN deliveries ON deliveries.id = attempts.delivery_id"
     " JOIN webhook_endpoints ON webhook_endpoints.id = deliveries.endpoint_id"
     " WHERE attempts.id >= :first AND attempts.id < :last"
@@ -120,7 +120,7 @@ def _look_at_attempts(hit: Hit, rows: Iterator[Row], step: timedelta) -> None:
             at.attempts_failed += 1
             hit.endpoints.add(row.endpoint_id)
             hit.wrong(row.merchant_id, "attempts failed")
-        if row.number == 1 and row.created_at - row.since > WEBHOOK_LATE:
+        if row.number == 1 and row.created_at - row.event_at > WEBHOOK_LATE:
             hit.deliveries["late"] += 1
             hit.endpoints.add(row.endpoint_id)
             hit.wrong(row.merchant_id, "deliveries late")

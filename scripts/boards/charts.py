@@ -13,10 +13,15 @@ from scripts.boards import ink, units
 from scripts.boards.ink import PALETTE, Point
 
 LEGEND_SIZE, LEGEND_LINE = 10, 15
-LEGEND_SHARE = 0.33
+LEGEND_SHARE = 0.3
 """Of a chart's height, at most."""
 TICK_SIZE = 10
 AXIS = 46
+TIMES_S = (
+    *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800),
+    *(3600, 7200, 14_400, 28_800, 86_400, 172_800),
+)
+"""Distances of times that are round to people."""
 NAMED = {"green", "orange", "red", "blue", "text"}
 
 
@@ -57,7 +62,7 @@ class Chart:
         known = [curve for curve in curves if curve.points]
         self.drawn = sorted(
             (curve for curve in known if any(value for _, value in curve.points)),
-            key=lambda curve: (-curve.highest, curve.name),
+            key=lambda curve: (-round(curve.highest, 9), curve.name),
         )
         self.level = sorted(curve.name for curve in known if curve not in self.drawn)
         if not self.drawn and known:
@@ -115,12 +120,17 @@ class Chart:
         high = max(self.defaults.get("max", top), top)
         if high <= low:
             high = low + 1
-        step = _step((high - low) / 4, self.defaults.get("decimals") == 0 and self._whole())
+        step = self._step((high - low) / 4)
         first, last = math.floor(low / step), math.ceil(round(high / step, 6))
         return first * step, last * step, [number * step for number in range(first, last + 1)]
 
-    def _whole(self) -> bool:
-        return str(self.defaults["unit"]) == "short"
+    def _step(self, about: float) -> float:
+        """A round distance of ticks, a little more than that."""
+        if self.defaults["unit"] == "s" and about > 1:
+            return next((each for each in TIMES_S if each >= about), about)
+        step = _round(about)
+        counts = self.defaults["unit"] == "short" and self.defaults.get("decimals") == 0
+        return max(1, math.ceil(step)) if counts else step
 
     def _limits(self) -> list[float]:
         steps = self.defaults["thresholds"]["steps"]
@@ -204,19 +214,17 @@ class Chart:
             yield row
 
 
-def _step(about: float, whole: bool) -> float:
-    """The next of 1, 2, 2.5 and 5 times a power of ten; whole: at least 1."""
+def _round(about: float) -> float:
+    """The next of 1, 2, 2.5 and 5 times a power of ten."""
     power = 10 ** math.floor(math.log10(about))
-    step = next(times * power for times in (1, 2, 2.5, 5, 10) if times * power >= about * 0.999)
-    return max(1, math.ceil(step)) if whole else step
+    return next(times * power for times in (1, 2, 2.5, 5, 10) if times * power >= about * 0.999)
 
 
 def _moments(plot: Frame) -> list[float]:
     """Round times, as many as there is room for."""
     room = max(2, plot.w / 75)
     span = plot.end - plot.start
-    steps = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
-    step = next((each for each in steps if span / each <= room), steps[-1])
+    step = next((each for each in TIMES_S[2:] if span / each <= room), TIMES_S[-1])
     first = math.ceil(plot.start / step) * step
     found = [first + step * number for number in range(int((plot.end - first) / step) + 1)]
     margin = 18 / plot.w * span

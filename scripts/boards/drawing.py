@@ -116,7 +116,9 @@ def _stat(panel: Mapping[str, Any], answered: Sequence[Answered], at: Place) -> 
         size = min(32, each * 0.5, 0.94 * at.w / ink.wide(words, 1, bold=True))
         middle = at.y + each * number + each * 0.46
         if shows == "value_and_name":
-            yield ink.text(at.x, middle - size, curve.name, size=13, fill="dim")
+            yield ink.text(
+                at.x + at.w / 2, middle - size, curve.name, size=13, fill="dim", at="middle"
+            )
         yield ink.text(
             at.x + at.w / 2, middle + size * 0.35, words,
             size=round(size, 1), fill=colour, bold=True, at="middle",

@@ -29,6 +29,7 @@ SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GREEN, ORANGE, RED, BLUE, GREY = "green", "orange", "red", "blue", "text"
 COLOURS = {
     "{{status}}": {
+        "200": GREEN,
         "500": RED, "503": RED, "429": ORANGE, "succeeded": GREEN, "declined": ORANGE,
         "canceled": GREY,
     },

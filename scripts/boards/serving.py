@@ -33,7 +33,7 @@ def _kept(name: str) -> Panel:
         width=3,
         height=5,
         alerts=(BURN_ALERTS[name],),
-        limits=(Limit(slo["objective"] / 100, above=False),),
+        limits=(Limit(round(slo["objective"] / 100, 6), above=False),),
         nothing="no traffic",
         lowest=None,
         decimals=2,
@@ -298,7 +298,7 @@ LIMITS = Row(
             **watched("RateLimitedSurge"),
         ),
         Panel(
-            "One-time codes asked for",
+            "Codes asked for",
             "A second, by what came of it.",
             ask(_codes("requests"), "{{outcome}}"),
             kind="areas",

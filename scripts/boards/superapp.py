@@ -24,7 +24,7 @@ def _promise(name: str) -> Panel:
         unit="percentunit",
         width=6,
         height=6,
-        limits=(Limit(slo["objective"] / 100, above=False),),
+        limits=(Limit(round(slo["objective"] / 100, 6), above=False),),
         nothing="no traffic",
         lowest=None,
         decimals=2,

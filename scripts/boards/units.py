@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _TIMES = ((86_400, "d"), (3_600, "h"), (60, "min"))
-_SIZES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+_SIZES = ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
+"""From which value on, divided by what, and its letter."""
 
 
 def shown(value: float, unit: str, decimals: int | None = None) -> str:
@@ -61,8 +62,8 @@ def _time(seconds: float, decimals: int | None) -> str:
 
 
 def _short(value: float, decimals: int | None) -> str:
-    for size, name in _SIZES:
-        if abs(value) >= 10 * size:
+    for begins, size, name in _SIZES:
+        if abs(value) >= begins:
             return f"{_plain(value / size, None)} {name}"
     return _plain(value, decimals)
 

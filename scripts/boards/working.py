@@ -14,8 +14,8 @@ def _by(label: str, total: str, chosen: str = "") -> str:
 
 
 def age(metric: str) -> str:
-    """Seconds since that moment."""
-    return f"time() - max({metric})"
+    """Seconds since that moment; a scrape's own time may lie before it by a little."""
+    return f"clamp_min(time() - max({metric}), 0)"
 
 
 WEBHOOKS = Row(
@@ -119,7 +119,8 @@ WEBHOOKS = Row(
             "Since tasks last ended",
             "Each task of the clock that ran at all. Reconciliation is due four times a day.",
             ask(
-                "time() - (max by (task) (payments_clock_last_run_timestamp_seconds) > 0)",
+                "clamp_min(time()"
+                " - (max by (task) (payments_clock_last_run_timestamp_seconds) > 0), 0)",
                 "{{task}}",
             ),
             kind="gauges",
@@ -212,7 +213,10 @@ BACKUPS = Row(
         Panel(
             "Age of the last good backup",
             "It falls to nothing with each backup.",
-            ask("time() - (max(payments_backup_last_success_timestamp_seconds) > 0)", "age"),
+            ask(
+                "clamp_min(time() - (max(payments_backup_last_success_timestamp_seconds) > 0), 0)",
+                "age",
+            ),
             unit="s",
             width=18,
             height=5,

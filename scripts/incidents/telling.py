@@ -123,7 +123,8 @@ def _impact(told: Told) -> Iterator[str]:
     for name, value in impact(told).items():
         if isinstance(value, dict):
             value = ", ".join(f"{count} {what}" for what, count in value.items()) or "none"
-        yield f"- {name[0].upper()}{name[1:].replace('_', ' ')}: {'unknown' if value is None else value}"
+        title = name[0].upper() + name[1:].replace("_", " ")
+        yield f"- {title}: {'unknown' if value is None else value}"
     yield ""
     if not told.hit or not told.hit.merchants:
         return

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from scripts._prometheus import Prometheus, Series
 from scripts.incidents.happenings import Happening
@@ -10,7 +11,9 @@ from scripts.incidents.happenings import Happening
 FIRING = 'ALERTS{alertstate="firing",alertname!="Watchdog"}'
 POINTS = 2_000
 """How many moments of a window Prometheus is asked for; it gives 11,000 at most."""
-FINEST_S = 5
+FINEST_S = 1
+COUNTED = 'sum by (instance) (http_request_duration_seconds_count{route="/metrics"})'
+"""Grows with each scrape, for as long as the web server lives."""
 QUIET = ("alertname", "alertstate", "__name__", "severity", "slo")
 RATES = {
     "requests a second": "sum(rate(http_requests_total[{w}]))",
@@ -88,15 +91,11 @@ def _starts(
     prometheus: Prometheus, start: datetime, end: datetime, fine_s: int
 ) -> Iterator[Happening]:
     """Counters that begin anew: the web server was started again."""
-    asked = (
-        f"max by (instance) (resets(http_request_duration_seconds_count[{2 * fine_s}s]))"
-        f" > 0 unless max by (instance) (resets(http_request_duration_seconds_count[{2 * fine_s}s]"
-        f" offset {fine_s}s)) > 0"
-    )
-    for series in prometheus.over(asked, start, end, fine_s):
-        for begin, _ in _spells(series, fine_s):
-            told = f"the web server {series.labels.get('instance', '')} was started anew"
-            yield Happening(_moment(begin), "deploy", told, "metrics")
+    for series in prometheus.over(COUNTED, start, end, fine_s):
+        told = f"the web server {series.labels.get('instance', '')} was started anew"
+        for (_, was), (moment, count) in pairwise(series.points):
+            if count < was:
+                yield Happening(_moment(moment), "deploy", told, "metrics")
 
 
 def _outages(
@@ -118,7 +117,7 @@ def _workers(
 ) -> Iterator[Happening]:
     """How many workers serve, each time that it changes."""
     for series in prometheus.over("max(payments_rq_workers)", start, end, fine_s):
-        for (_, was), (moment, count) in zip(series.points, series.points[1:], strict=False):
+        for (_, was), (moment, count) in pairwise(series.points):
             if was != count:
                 told = f"workers: {was:g} → {count:g}"
                 yield Happening(_moment(moment), "outage" if count < was else "deploy", told,

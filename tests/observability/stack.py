@@ -28,8 +28,6 @@ from tests.redis_server import address as redis_address
 from tests.servers import Addresses, private_redis
 
 METRICS_TOKEN = "tests-metrics-0123456789abcdef0123456789ab"  # noqa: S105
-EVERY_S = 1
-"""How often Prometheus scrapes here, and looks at its rules."""
 READY_WITHIN_S = 30.0
 
 
@@ -89,8 +87,10 @@ class Stack:
 
 
 @contextmanager
-def running(addresses: Addresses, folder: Path, **more: str) -> Iterator[Stack]:
-    """Start all of it on a fresh database. more: settings of the service."""
+def running(addresses: Addresses, folder: Path, every_s: int = 1, **more: str) -> Iterator[Stack]:
+    """Start all of it on a fresh database. every_s: how often Prometheus scrapes, and looks at its
+    rules. more: settings of the service.
+    """
     with ExitStack() as ends:
         database = ends.enter_context(databases.fresh_postgres(addresses))
         redis = ends.enter_context(private_redis())
@@ -106,18 +106,29 @@ def running(addresses: Addresses, folder: Path, **more: str) -> Iterator[Stack]:
         works = worker(environ, folder)
         stack = Stack(environ, folder, served, works, receiver, Prometheus(""), database)
         ends.callback(lambda: stack.worker.close())
-        stack.prometheus = ends.enter_context(prometheus(folder, served.port))
+        stack.prometheus = ends.enter_context(prometheus(folder, served.port, every_s))
         stack.scraped()
         yield stack
 
 
 @contextmanager
-def prometheus(folder: Path, port: int) -> Iterator[Prometheus]:
-    """A Prometheus with the repository's rules that scrapes that port of this machine."""
+def prometheus(
+    folder: Path, port: int, every_s: int = 1, history: str = ""
+) -> Iterator[Prometheus]:
+    """A Prometheus with the repository's rules that scrapes that port of this machine.
+
+    history: what it has seen before, as OpenMetrics with times.
+    """
     place = folder / "prometheus"
     place.mkdir()
+    if history:
+        (place / "history").write_text(history)
+        load = ["tsdb", "create-blocks-from", "openmetrics", f"{place}/history", f"{place}/data"]
+        subprocess.run(["promtool", *load], check=True, capture_output=True)
     (place / "token").write_text(METRICS_TOKEN)
-    (place / "prometheus.yml").write_text(json.dumps(_config(place, port)))  # which is YAML as well
+    (place / "prometheus.yml").write_text(
+        json.dumps(_config(place, port, every_s))
+    )  # which is YAML as well
     mine = _free_port()
     command = [
         *("prometheus", f"--config.file={place}/prometheus.yml", "--log.level=warn"),
@@ -132,9 +143,9 @@ def prometheus(folder: Path, port: int) -> Iterator[Prometheus]:
             client.close()
 
 
-def _config(place: Path, port: int) -> dict[str, object]:
+def _config(place: Path, port: int, every_s: int) -> dict[str, object]:
     return {
-        "global": {"scrape_interval": f"{EVERY_S}s", "evaluation_interval": f"{EVERY_S}s"},
+        "global": {"scrape_interval": f"{every_s}s", "evaluation_interval": f"{every_s}s"},
         "rule_files": [str(alert_rules.RULES)],
         "scrape_configs": [
             {

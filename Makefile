@@ -1,6 +1,6 @@
 # Each line also works typed by hand, from the root of the repository.
 .DEFAULT_GOAL := help
-.PHONY: help install run demo migrate test lint types contract unit fmt bench restore-drill
+.PHONY: help install run demo migrate test lint types contract unit fmt bench restore-drill pictures
 
 # Every branch of these is tested; `make test` fails below 100 %.
 GATED := payments/ledger/*,payments/events/*,payments/checkout/*,payments/webhooks/*,payments/api/idempotency.py
@@ -57,6 +57,10 @@ fmt: .venv/dev.stamp ## put the code in its format
 
 bench: .venv/dev.stamp ## speed as ratios to plain baselines, into bench.json
 	.venv/bin/python scripts/bench.py
+
+pictures: .venv/dev.stamp ## draw the dashboards from a live Prometheus, under some minutes of load
+	ops/dev/servers.sh
+	.venv/bin/python scripts/pictures.py
 
 restore-drill: .venv/dev.stamp ## back up under load, destroy both stores, restore, compare, time it
 	ops/dev/servers.sh

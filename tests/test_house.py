@@ -290,7 +290,7 @@ def test_every_requirement_is_pinned_and_has_its_reason():
         for line in (ROOT / file).read_text().splitlines()
         if not line.startswith(("#", "-r "))
     ]
-    pins = [re.fullmatch(r"([a-z-]+)(\[\w+\])?==[\w.]+", line) for line in lines]
+    pins = [re.fullmatch(r"([a-z-]+)(\[\w+\])?==(\d+!)?[\w.]+", line) for line in lines]
     assert [line for line, pin in zip(lines, pins, strict=True) if pin is None] == []
     assert {pin[1] for pin in pins if pin} == given
 

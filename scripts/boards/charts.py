@@ -142,6 +142,10 @@ class Chart:
         y = plot.y + plot.h * (1 - (max(value, self.low) - self.low) / (self.high - self.low))
         return x, y
 
+    def _gap(self) -> float:
+        """Points farther from each other than this have a gap between them."""
+        return 1.5 * self.plot.step_s * self.plot.w / (self.plot.end - self.plot.start)
+
     def _axes(self, ticks: list[float]) -> Iterator[str]:
         plot = self.plot
         unit = str(self.defaults["unit"])
@@ -157,26 +161,25 @@ class Chart:
             yield ink.text(x, plot.y + plot.h + 14, words, size=TICK_SIZE, fill="dim", at="middle")
 
     def _lines(self) -> Iterator[str]:
+        gap = self._gap()
         for curve in reversed(self.drawn):
-            parts: list[list[Point]] = [[]]
-            for place, (moment, value) in enumerate(curve.points):
-                if place and moment - curve.points[place - 1][0] > 1.5 * self.plot.step_s:
-                    parts.append([])
-                parts[-1].append(self._place(moment, value))
-            yield ink.path(parts, self.colours[curve.name])
+            points = [self._place(moment, value) for moment, value in curve.points]
+            yield ink.path(_runs(points, gap), self.colours[curve.name])
 
     def _stack(self) -> Iterator[str]:
         """The largest lies lowest."""
         moments = sorted({moment for curve in self.drawn for moment, _ in curve.points})
         below = dict.fromkeys(moments, self.low)
         layers: list[str] = []
+        gap = self._gap()
         for curve in self.drawn:
             values = dict(curve.points)
             above = {moment: below[moment] + values.get(moment, 0) for moment in moments}
             top = [self._place(moment, above[moment]) for moment in moments]
             colour = self.colours[curve.name]
             foot = [self._place(moment, below[moment]) for moment in moments]
-            layers.append(ink.area(top, foot, colour) + ink.path([top], colour))
+            known = [point for point, moment in zip(top, moments, strict=True) if moment in values]
+            layers.append(ink.area(top, foot, colour) + ink.path(_runs(known, gap), colour))
             below = above
         yield from reversed(layers)  # where a layer has no height, the one below it is seen
 
@@ -193,7 +196,9 @@ class Chart:
         entries = []
         for curve in self.drawn:
             unit, decimals = self.defaults["unit"], self.defaults.get("decimals")
-            last = units.shown(curve.points[-1][1], unit, decimals)
+            moment, value = curve.points[-1]
+            over = self.frame.end - moment > 2 * self.frame.step_s
+            last = "" if over else units.shown(value, unit, decimals)
             entries.append((f"{curve.name} {last}".strip(), self.colours[curve.name]))
         if self.level:
             entries.append((f"always 0: {', '.join(self.level)}", ""))
@@ -212,6 +217,16 @@ class Chart:
             used += width
         if row:
             yield row
+
+
+def _runs(points: list[Point], gap: float) -> list[list[Point]]:
+    """The points in runs without a gap so wide."""
+    runs: list[list[Point]] = []
+    for point in points:
+        if not runs or point[0] - runs[-1][-1][0] > gap:
+            runs.append([])
+        runs[-1].append(point)
+    return runs
 
 
 def _round(about: float) -> float:

@@ -1,6 +1,7 @@
 """The timeline of an incident: in order, whole or saying what is missing, without phones."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -12,7 +13,7 @@ from scripts import incident_timeline
 from scripts._run import Refused
 from scripts.incidents import happenings, telling
 from tests.checkout import world
-from tests.children import wait_until
+from tests.children import ROOT, wait_until
 from tests.receivers import Receiver, answer
 from tests.scripts import running
 from tests.webhooks import world as hooks
@@ -161,6 +162,22 @@ def test_a_prometheus_that_does_not_answer_is_named_and_the_rest_is_written(time
     assert [each["what"] for each in shown["timeline"]] == ["fees.change"]
     (missing,) = shown["missing"]
     assert missing.endswith("http://127.0.0.1:1 does not answer: ConnectionError")
+
+
+@pytest.mark.slow
+def test_the_readmes_command_as_it_stands(postgres, tmp_path):
+    """But for the address of Prometheus, which nobody answers here: exit 1 says so."""
+    command = (
+        ".venv/bin/python scripts/incident_timeline.py --from 2025-09-01T08:00:00Z"
+        " --to 2025-09-01T09:30:00Z --prometheus http://127.0.0.1:9090"
+    )
+    assert command in (ROOT / "README.md").read_text()
+    assert command in (ROOT / "ops" / "incidents" / "TEMPLATE.md").read_text()
+    _, script, *options = shlex.split(command.replace(":9090", ":1"))
+    done = running.script(postgres, tmp_path, script.removeprefix("scripts/"), *options)
+    text = running.told(done, 1)
+    assert text.startswith("## Timeline, 2025-09-01, 08:00:00 to 09:30:00 UTC")
+    assert "### Rates, each 5 min" in text
 
 
 @pytest.mark.slow

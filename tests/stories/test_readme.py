@@ -34,6 +34,13 @@ SHOWN_BY = {
     'python3 -c "import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())"': (
         "tests/stories/test_readme.py::test_the_encryption_key_that_the_readme_makes_is_one"
     ),
+    ".venv/bin/python scripts/dashboards.py": (
+        "tests/observability/test_dashboards.py::test_the_files_are_what_the_code_makes"
+    ),
+    "make pictures": (
+        "tests/observability/test_live.py"
+        "::test_the_same_answers_draw_the_same_picture_of_every_panel"
+    ),
     ".venv/bin/python scripts/migrate.py": (
         "tests/stories/test_readme.py::test_migrate_brings_a_fresh_database_up"
     ),
@@ -59,6 +66,10 @@ SHOWN_BY = {
     ".venv/bin/python scripts/reseal.py": (
         "tests/scripts/test_reseal.py::test_the_script_as_typed_after_a_rotation"
     ),
+    (
+        ".venv/bin/python scripts/incident_timeline.py --from 2025-09-01T08:00:00Z"
+        " --to 2025-09-01T09:30:00Z --prometheus http://127.0.0.1:9090"
+    ): "tests/scripts/test_incident_timeline.py::test_the_readmes_command_as_it_stands",
 }
 """Command -> the test or fixture that runs it."""
 

@@ -1,6 +1,7 @@
 """Questions to a Prometheus over its HTTP API, version 1."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,10 +35,11 @@ class Series:
 
 
 class Prometheus:
-    """One Prometheus. url: such as `http://127.0.0.1:9090`."""
+    """One Prometheus. url: such as `http://127.0.0.1:9090`, or with `user:password@` before it."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
+        self.name = re.sub(r"(?<=://)[^/@]*@", "", self.url)
         self._session = requests.Session()
 
     def at(self, expr: str, moment: datetime) -> list[Series]:
@@ -60,12 +62,12 @@ class Prometheus:
             )
             told = answer.json()
         except requests.exceptions.JSONDecodeError:
-            raise Unanswered(f"{self.url} is no Prometheus: {answer.status_code}") from None
+            raise Unanswered(f"{self.name} is no Prometheus: {answer.status_code}") from None
         except requests.RequestException as fault:
-            raise Unanswered(f"{self.url} does not answer: {type(fault).__name__}") from None
+            raise Unanswered(f"{self.name} does not answer: {type(fault).__name__}") from None
         if not isinstance(told, dict) or told.get("status") != "success":
             why = told.get("error", answer.status_code) if isinstance(told, dict) else "no object"
-            raise Unanswered(f"{self.url} refused {asked['query']!r}: {why}")
+            raise Unanswered(f"{self.name} refused {asked['query']!r}: {why}")
         # Prometheus gives what it aggregates in any order.
         return sorted(_series(told["data"]), key=lambda each: sorted(each.labels.items()))
 

@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import tempfile
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -72,8 +73,8 @@ def main(argv: list[str] | None = None) -> int:
     start = args.start or end - timedelta(hours=3)
     try:
         if args.prometheus:
-            said = OTHER.format(url=args.prometheus)
-            draw(Prometheus(args.prometheus), start, end, args.out, said)
+            with closing(Prometheus(args.prometheus)) as asked:
+                draw(asked, start, end, args.out, OTHER.format(url=asked.name))
         else:
             _of_a_load(args.out, args.seconds)
     except Unanswered as why:

@@ -31,10 +31,19 @@ class Asked:
 
 
 def questions(
-    board: Mapping[str, Any], window: str, also: Mapping[str, str] = YOUNG
+    board: Mapping[str, Any], window: str, shown_s: int, also: Mapping[str, str] = YOUNG
 ) -> Iterator[Asked]:
-    """Every target of every panel. window: for `$__rate_interval`; also: what else to replace."""
-    filled = {"$__rate_interval": window, "$instance": ".*", "$route": ".*", **also}
+    """Every target of every panel. window: for `$__rate_interval`.
+
+    shown_s: for `$__range`. also: what else to replace.
+    """
+    filled = {
+        "$__range": f"{shown_s}s",
+        "$__rate_interval": window,
+        "$instance": ".*",
+        "$route": ".*",
+        **also,
+    }
     for panel in board["panels"]:
         for target in panel.get("targets", ()):
             expr = target["expr"]

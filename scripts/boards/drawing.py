@@ -52,9 +52,10 @@ def picture(
     board: Mapping[str, Any], prometheus: Prometheus, start: datetime, end: datetime, said: str
 ) -> str:
     """The SVG's text. said: what stands below it. Raises Unanswered."""
-    step_s = max(1, round((end - start).total_seconds() / POINTS))
+    shown_s = max(1, round((end - start).total_seconds()))
+    step_s = max(1, round(shown_s / POINTS))
     answered: dict[int, list[Answered]] = {}
-    for asked in asking.questions(board, f"{max(15, 4 * step_s)}s"):
+    for asked in asking.questions(board, f"{max(15, 4 * step_s)}s", shown_s):
         found = asking.answers(prometheus, asked, start, end, step_s)
         answered.setdefault(asked.panel["id"], []).append(Answered(asked, found))
     times = (start.timestamp(), end.timestamp(), step_s)

@@ -171,8 +171,9 @@ ERRORS = Row(
             "Requests by route",
             "The eight that are asked most, a second.",
             ask(
-                f"topk(8, sum by (method, route) (rate(http_requests_total{{{HTTP}}}[{WINDOW}]))"
-                " > 0)",
+                f"sum by (method, route) (rate(http_requests_total{{{HTTP}}}[{WINDOW}]))"
+                " and on (method, route) topk(8, sum by (method, route)"
+                f" (increase(http_requests_total{{{HTTP}}}[$__range] @ end())))",
                 "{{method}} {{route}}",
             ),
             unit="reqps",
@@ -195,17 +196,20 @@ ERRORS = Row(
 )
 
 
-def _quantile(share: float, by: str = "") -> str:
+def _quantile(share: float, by: str = "", window: str = f"[{WINDOW}]") -> str:
     grouped = f"le, {by}" if by else "le"
     buckets = f"http_request_duration_seconds_bucket{{{HTTP}}}"
-    return f"histogram_quantile({share}, sum by ({grouped}) (rate({buckets}[{WINDOW}])))"
+    return f"histogram_quantile({share}, sum by ({grouped}) (rate({buckets}{window})))"
 
 
 def _slowest(share: float, name: str, alert: str) -> Panel:
+    """Which routes are drawn is judged once, over all the time that is shown: lines stay whole."""
+    by = "method, route"
+    chosen = f"topk(5, {_quantile(share, by, '[$__range] @ end()')} > 0)"
     return Panel(
         f"{name} by route",
         f"The five slowest: so long took {share:.0%} of their requests at most.",
-        ask(f"topk(5, {_quantile(share, 'method, route')} > 0)", "{{method}} {{route}}"),
+        ask(f"{_quantile(share, by)} and on ({by}) {chosen}", "{{method}} {{route}}"),
         unit="s",
         width=8,
         height=9,

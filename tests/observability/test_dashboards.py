@@ -3,14 +3,17 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from payments import app, gauges, totals
+from payments import app, clock, gauges, totals
 from scripts import alert_rules, dashboards, pictures
-from scripts._prometheus import number
+from scripts._prometheus import Prometheus, Unanswered, number
 from scripts.boards import charts, grafana, ink, plan, units
 from tests.observability.test_alert_rules import alerts
 
@@ -223,6 +226,19 @@ def test_samples_that_are_no_number_are_none():
     assert [number(text) for text in ("NaN", "+Inf", "-Inf", "1", "2.5e-05")] == [
         None, None, None, 1, 2.5e-05,
     ]  # fmt: skip
+
+
+def test_a_password_in_prometheus_address_is_told_to_nobody():
+    with closing(Prometheus("http://ann:hush@127.0.0.1:1/")) as prometheus:
+        with pytest.raises(Unanswered) as fault:
+            prometheus.at("up", clock.now())
+    assert str(fault.value) == "http://127.0.0.1:1 does not answer: ConnectionError"
+
+
+def test_grafanas_own_types_read_what_was_made():
+    for board in BOARDS.values():
+        again = json.dumps(Dashboard.from_json(board), cls=JSONEncoder)
+        assert json.loads(again) == board
 
 
 def test_words_are_cut_to_their_room():

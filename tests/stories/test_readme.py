@@ -37,10 +37,7 @@ SHOWN_BY = {
     ".venv/bin/python scripts/dashboards.py": (
         "tests/observability/test_dashboards.py::test_the_files_are_what_the_code_makes"
     ),
-    "make pictures": (
-        "tests/observability/test_live.py"
-        "::test_the_same_answers_draw_the_same_picture_of_every_panel"
-    ),
+    "make pictures": ("tests/observability/test_live.py::test_pictures_are_drawn_of_every_panel"),
     ".venv/bin/python scripts/migrate.py": (
         "tests/stories/test_readme.py::test_migrate_brings_a_fresh_database_up"
     ),

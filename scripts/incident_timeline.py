@@ -42,6 +42,8 @@ STEPS = 24
 """How many steps a window has where nobody says how long one is."""
 NICE_S = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 86_400)
 MOST_STEPS = 500
+QUIET = timedelta(minutes=1)
+"""A log whose last line is no older than this at the window's end covers it."""
 NO_PROMETHEUS = "releases, starts, alerts, 5xx and latency: no --prometheus was given"
 
 
@@ -146,7 +148,7 @@ def _not_covered(told: Told, log: happenings.Read) -> Iterator[str]:
         return
     if log.since > told.start:
         yield f"what only the log knows, before {clock.to_rfc3339(log.since)}: it begins there"
-    if log.until < told.end:
+    if log.until < told.end - QUIET:
         yield f"what only the log knows, after {clock.to_rfc3339(log.until)}: it ends there"
 
 

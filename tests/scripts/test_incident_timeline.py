@@ -233,13 +233,18 @@ def test_the_log_tells_what_a_restored_database_does_not_know(tmp_path, timeline
 
 
 def test_a_log_that_does_not_cover_the_window_is_said_so():
-    lines = [line("request", status=200, ago_s=30), line("request", status=200, ago_s=20)]
+    lines = [line("request", status=200, ago_s=300), line("request", status=200, ago_s=200)]
 
     start, end = clock.now() - HOUR, clock.now()
     told = telling.Told(start, end, HOUR)
     log = happenings.read(lines, start, end)
     begins, stops = incident_timeline._not_covered(told, log)
     assert "it begins there" in begins and "it ends there" in stops
+    # A service that nobody asked for some seconds writes nothing: that is no gap.
+    lines = [line("request", status=200, ago_s=3700), line("request", status=200, ago_s=20)]
+    whole = happenings.read(lines, start, end)
+    assert list(incident_timeline._not_covered(told, whole)) == []
+    assert len(list(incident_timeline._not_covered(told, happenings.read([], start, end)))) == 1
 
 
 @pytest.mark.parametrize(

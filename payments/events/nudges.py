@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 from redis.backoff import NoBackoff
@@ -36,6 +36,8 @@ FLAG_S = 5
 WAKE_FLAG = "drain:wake:"
 REDIS_LIMIT_S = 0.2
 QUIET_S = 5.0
+
+N = TypeVar("N", int, float)
 
 heard = threading.Event()
 """Set by a nudge where there is no Redis: the clock of this very process waits for it."""
@@ -81,7 +83,8 @@ def nudge() -> bool:
     """Say that something may be due. False when no worker will hear it.
 
     One job for many nudges: the flag stands until a drain begins, which clears it before it looks,
-    so that a nudge from then on brings a job of its own.
+    so that a nudge from then on brings a job of its own. Where one waits already, that is the job:
+    it begins later than this, and will see what is due.
     """
     url = config.current().redis_url
     if url is None:
@@ -91,7 +94,7 @@ def nudge() -> bool:
 
 
 def _nudge(to: Line) -> None:
-    if to.redis.set(FLAG, 1, nx=True, ex=FLAG_S):
+    if to.redis.set(FLAG, 1, nx=True, ex=FLAG_S) and not to.queue.count:
         to.queue.enqueue(DRAIN_JOB, result_ttl=0, job_timeout=DRAIN_LIMIT_S)
 
 
@@ -127,6 +130,17 @@ def waiting_jobs() -> int | None:
     return _asked(lambda to: to.queue.count)
 
 
+def oldest_wait_s() -> float | None:
+    """Seconds that the first job of the queue has waited, 0 for an empty one; None as above."""
+    return _asked(_first_waits_s)
+
+
+def _first_waits_s(to: Line) -> float:
+    since = [job.enqueued_at for job in to.queue.get_jobs(0, 1)]
+    waits = [clock.now() - clock.aware(moment) for moment in since if moment is not None]
+    return max([0.0, *(wait.total_seconds() for wait in waits)])
+
+
 def living_workers() -> int | None:
     """How many workers serve the queue and have said so lately; None as above."""
     return _asked(_count_workers)
@@ -139,9 +153,9 @@ def _count_workers(to: Line) -> int:
     return int(living)
 
 
-def _asked(question: Callable[[Line], int]) -> int | None:
+def _asked(question: Callable[[Line], N]) -> N | None:
     url = config.current().redis_url
-    answers: list[int] = []
+    answers: list[N] = []
     if url is None or not line(url).say(lambda to: answers.append(question(to))):
         return None
     return answers[0]

@@ -86,6 +86,18 @@ def queue_depth() -> Reading:
     return [] if depth is None else [((nudges.QUEUE,), depth)]
 
 
+@gauge(
+    "payments_rq_oldest_job_seconds",
+    "How long the first job of RQ's queue has waited.",
+    "queue",
+    asks_database=False,
+)
+def oldest_job() -> Reading:
+    """0 for an empty queue; nothing while Redis does not answer."""
+    waits_s = nudges.oldest_wait_s()
+    return [] if waits_s is None else [((nudges.QUEUE,), waits_s)]
+
+
 @gauge("payments_rq_workers", "Workers of RQ's queue that live.", "queue", asks_database=False)
 def workers() -> Reading:
     """Nothing while Redis does not answer."""

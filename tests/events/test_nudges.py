@@ -34,11 +34,38 @@ def test_many_nudges_are_one_job_that_carries_nothing(app_context, redis_client)
     assert 0 < redis_client.ttl(nudges.FLAG) <= 5
 
 
+def take_one(client):
+    """As a worker does; gives the job's id."""
+    queue = Queue(nudges.QUEUE, connection=client, serializer=JSONSerializer)
+    return queue.pop_job_id()
+
+
 def test_after_a_drain_has_begun_a_nudge_is_news_again(app_context, redis_client):
     nudges.nudge()
+    begun = take_one(redis_client)
     nudges.clear()
     nudges.nudge()
-    assert len(jobs(redis_client)) == 2
+    (job,) = jobs(redis_client)
+    assert job.id != begun
+
+
+def test_jobs_do_not_pile_up_behind_a_long_drain(app_context, redis_client):
+    nudges.nudge()
+    take_one(redis_client)
+    nudges.clear()
+    for _ in range(5):  # the flag runs out in the middle of a run, again and again
+        redis_client.delete(nudges.FLAG)
+        assert nudges.nudge() is True
+    assert len(jobs(redis_client)) == 1
+
+
+def test_how_long_the_first_job_waits(app_context, redis_client, monkeypatch):
+    assert nudges.oldest_wait_s() == 0
+    nudges.nudge()
+    later = clock.now() + timedelta(seconds=40)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    assert 39 < (nudges.oldest_wait_s() or 0) < 41
+    assert nudges.waiting_jobs() == 1
 
 
 def test_a_wake_is_scheduled_once_for_a_second_and_never_early(app_context, redis_client):

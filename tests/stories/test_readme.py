@@ -135,8 +135,12 @@ def test_ci_runs_make_test_and_it_runs_all(tmp_path):
     run_by = "\n".join(recipe("test", tmp_path))
     for part in ("ruff check", "ruff format --check", "mypy", "lint-imports"):
         assert f".venv/bin/{part}\n" in run_by
-    assert ".venv/bin/python -m pytest -n auto --cov --cov-report=\n" in run_by
-    assert run_by.endswith("--fail-under=100")
+    measured, gate, rest = run_by.splitlines()[-3:]
+    these = measured.removeprefix(".venv/bin/python -m pytest -n auto --cov --cov-report= ").split()
+    assert these and all((ROOT / each).exists() for each in these)
+    assert gate.endswith("--fail-under=100")
+    ignored = [f"--ignore={each}" for each in these]
+    assert rest.split() == [".venv/bin/python", "-m", "pytest", "-n", "auto", *ignored]
 
 
 @pytest.mark.slow

@@ -111,10 +111,19 @@ class RefreshToken(db.Model):
     """One refresh token of a session, as a hash. The present one has no `replaced_at`.
 
     successor_sealed: the next token, encrypted, so that a client which lost the answer and comes
-    again within 30 s gets the same one; taken away once that next token was used.
+    again within 30 s gets the same one; taken away once that next token was used, or by the pruning
+    after those 30 s: what is sealed here opens a session.
     """
 
     __tablename__ = "refresh_tokens"
+    __table_args__ = (
+        Index(
+            "ix_refresh_tokens_replaced_at",
+            "replaced_at",
+            postgresql_where=text("successor_sealed IS NOT NULL"),
+            sqlite_where=text("successor_sealed IS NOT NULL"),
+        ),
+    )
 
     token_hash: Mapped[str] = mapped_column(primary_key=True)
     session_id: Mapped[str] = mapped_column(ForeignKey("sessions.id"), index=True)

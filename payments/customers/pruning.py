@@ -1,8 +1,9 @@
-"""Forget what is over: one-time codes, tries at them, sessions and their refresh tokens."""
+"""Forget what is over: one-time codes, tries at them, sessions, their refresh tokens."""
 
 from datetime import timedelta
 
 from payments import db
+from payments.customers import sessions
 from payments.db import Sql
 
 KEEP_CODES = timedelta(days=1)
@@ -25,6 +26,11 @@ _TOKENS = Sql(
     " JOIN sessions ON sessions.id = refresh_tokens.session_id"
     " WHERE sessions.expires_at < :before LIMIT :limit)"
 )
+_SUCCESSORS = Sql(
+    "UPDATE refresh_tokens SET successor_sealed = NULL WHERE token_hash IN"
+    " (SELECT token_hash FROM refresh_tokens WHERE successor_sealed IS NOT NULL"
+    " AND replaced_at < :before ORDER BY replaced_at LIMIT :limit)"
+)
 _SESSIONS = Sql(
     "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions AS session"
     " WHERE expires_at < :before AND NOT EXISTS"
@@ -34,7 +40,7 @@ _SESSIONS = Sql(
 
 
 def prune(limit: int) -> int:
-    """Delete at most that many rows of each kind, in the open unit. Gives how many went.
+    """Take away at most that many of each kind, in the open unit. Gives how many went.
 
     Call it again while it gives as much as `limit`.
     """
@@ -44,6 +50,7 @@ def prune(limit: int) -> int:
         (
             _TRIES.run(before=codes, limit=limit),
             _CHALLENGES.run(before=codes, limit=limit),
+            _SUCCESSORS.run(before=now - sessions.GRACE, limit=limit),
             _TOKENS.run(before=old_sessions, limit=limit),
             _SESSIONS.run(before=old_sessions, limit=limit),
         )

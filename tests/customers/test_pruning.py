@@ -40,6 +40,22 @@ def test_sessions_go_a_month_after_their_time(app, customer):
     assert customer.calls("GET", "/v1/me").status_code == 200
 
 
+def test_a_successor_is_kept_sealed_for_as_long_as_it_may_be_asked_for(app, customer):
+    sealed = "SELECT count(*) AS n FROM refresh_tokens WHERE successor_sealed IS NOT NULL"
+    first = customer.tokens["refresh_token"]
+    customer.tokens = customer.refreshes().json
+    people.set_back(
+        app, "refresh_tokens", "replaced_at", 25, "replaced_at IS NOT NULL", "token_hash"
+    )
+    assert (prune(app), people.run(app, sealed)[0].n) == (0, 1)
+    people.set_back(
+        app, "refresh_tokens", "replaced_at", 6, "replaced_at IS NOT NULL", "token_hash"
+    )
+    assert (prune(app), people.run(app, sealed)[0].n) == (1, 0)
+    assert customer.refreshes().status_code == 200
+    assert customer.refreshes(first).json["code"] == "key_revoked"
+
+
 def test_it_takes_no_more_than_it_is_told(app, person):
     for _ in range(3):
         person.challenge()

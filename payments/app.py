@@ -61,6 +61,9 @@ from payments.api import (
 )
 from payments.api import models as api_models
 from payments.api.bodies import MAX_BODY
+from payments.api.console import door
+from payments.api.console import mounting as console
+from payments.api.console import sessions as console_sessions
 from payments.api.routing import routes_of
 from payments.checkout import expiry
 from payments.checkout import invariants as checkout_invariants
@@ -102,6 +105,15 @@ TABLES = (
 
 GAUGES = (folding, backlog, operations_gauges)
 """Where gauges are read. Importing them is what makes `/metrics` whole."""
+
+FORGETTING = (
+    pruning.prune,
+    idempotency.prune,
+    signatures.prune,
+    checks.prune,
+    console_sessions.prune,
+)
+"""What deletes what has served its time, each at most so many at once."""
 
 SWEEP_LEASE_S = 2 * sweep.RUN_S
 EXPIRY_S, EXPIRED_AT_ONCE = 1.0, 500
@@ -173,6 +185,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     _keep(app, settings)
     requests.init_app(app)
     callers.init_app(app)
+    door.init_app(app)
     limits.init_app(app, settings.redis_url)
     etags.init_app(app)
     problems.init_app(app)
@@ -182,7 +195,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     settlement_invariants.register()
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
+    console.register(app, settings.redis_url)
     counters.begin_at_zero((one.method, one.rule, one.status) for one in routes_of(app))
+    counters.begin_at_zero((one.method, one.rule, one.status) for one in door.pages_of(app))
     return app
 
 
@@ -227,7 +242,7 @@ def _reconcile() -> None:
 
 def _prune() -> None:
     """Delete what has served its time, in small units."""
-    for forget in (pruning.prune, idempotency.prune, signatures.prune, checks.prune):
+    for forget in FORGETTING:
         while db.in_unit(lambda: forget(PRUNED_AT_ONCE)) >= PRUNED_AT_ONCE:  # noqa: B023 (run at once)
             continue
 

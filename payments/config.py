@@ -169,6 +169,7 @@ NamedSecrets = Annotated[
 ]
 Redis = Annotated[str, AfterValidator(_redis)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 PerHour = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -223,7 +224,7 @@ class Settings(BaseSettings):
     sms_http_url: Annotated[WebUrl | None, Field(repr=False)] = None
     sms_http_authorization: Annotated[str | None, Field(repr=False)] = None
 
-    public_url: Annotated[str, AfterValidator(_base_url)] = "http://127.0.0.1:8080"
+    public_url: BaseUrl = "http://127.0.0.1:8080"
     trusted_proxies: Annotated[int, Field(ge=0, le=10)] = 0
     port: Annotated[int, Field(ge=1, le=65_535)] = 8080
     web_concurrency: Annotated[int, Field(ge=1, le=64)] = 2
@@ -232,6 +233,7 @@ class Settings(BaseSettings):
     ] = "INFO"
     log_format: Annotated[Literal["auto", "json", "plain"], BeforeValidator(_as_lower)] = "auto"
     sentry_dsn: Annotated[WebUrl | None, Field(repr=False)] = None
+    prometheus_url: Annotated[BaseUrl | None, Field(repr=False)] = None
 
     @classmethod
     def settings_customise_sources(
@@ -259,7 +261,8 @@ class Settings(BaseSettings):
         """Every text that must never be logged: secrets, and passwords inside URLs."""
         found = [secret for secrets in unsafe.secret_lists(self).values() for secret in secrets]
         found += [self.sms_http_authorization or ""]
-        for url in (self.db_url, self.redis_url, self.sms_http_url, self.sentry_dsn):
+        urls = (self.db_url, self.redis_url, self.sms_http_url, self.sentry_dsn)
+        for url in (*urls, self.prometheus_url):
             found += _url_passwords(url) if url else []
         return tuple(text for text in found if text)
 

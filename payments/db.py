@@ -36,9 +36,10 @@ from payments.units import (
 )
 
 __all__ = [
-    "CLOSED_AFTER", "UNIT_LIMIT_S", "Base", "Duplicate", "Long", "Row", "Sql", "Statement", "Store",
-    "Unit", "UtcDateTime", "Version", "after_commit", "at_commit", "current_store", "db", "in_unit",
-    "is_in_unit", "now", "one_at_a_time", "snapshot", "together", "unit", "unit_of_work", "use",
+    "BROUGHT", "CLOSED_AFTER", "UNIT_LIMIT_S", "Base", "Duplicate", "Long", "Row", "Sql",
+    "Statement", "Store", "Unit", "UtcDateTime", "Version", "after_commit", "at_commit", "brought",
+    "current_store", "db", "in_unit", "is_in_unit", "now", "one_at_a_time", "snapshot", "together",
+    "unit", "unit_of_work", "use",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -87,6 +88,16 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else clock.aware(value)
+
+
+BROUGHT = "substr(request_id, 1, 4) <> 'rid_'"
+"""SQL: the request's id is one that its caller brought. Ours bear their time and need no index."""
+
+
+def brought(name: str) -> sa.Index:
+    """An index of the request ids that callers brought."""
+    where = sa.text(BROUGHT)
+    return sa.Index(name, "request_id", postgresql_where=where, sqlite_where=where)
 
 
 def now() -> datetime:

@@ -14,6 +14,7 @@ import time
 from functools import lru_cache
 from typing import Any
 
+import flask
 from flask import Flask, Response
 from flask_limiter import ApplicationLimit, Limiter
 from flask_limiter.errors import RateLimitExceeded
@@ -123,6 +124,11 @@ def _refused(limiter: Limiter, request: ApiRequest) -> RateLimited:
     return RateLimited(
         "Too many requests. `Retry-After` says when to come back.", retry_after_s=left_s
     )
+
+
+def refused(request: ApiRequest) -> RateLimited:
+    """The refusal of this request, for whoever answers it otherwise than as a problem."""
+    return _refused(flask.current_app.extensions["payments_limiter"], request)
 
 
 def init_app(app: Flask, redis_url: str | None) -> None:

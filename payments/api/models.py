@@ -1,4 +1,6 @@
-"""Tables of the HTTP door itself: idempotency keys, nonces, names of sister services."""
+"""Tables of the HTTP door itself: idempotency keys, nonces, names of sister services, sessions of
+the console.
+"""
 
 from datetime import datetime
 
@@ -47,3 +49,20 @@ class ServiceSecret(db.Model):
     fingerprint: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ConsoleSession(db.Model):
+    """An operator who is signed in to the console. id: hash of what the cookie holds.
+
+    entry_tag: keyed hash, by the operator's token, of its name and this session: it ends when that
+    entry leaves `ADMIN_TOKEN`. ended_at: signed out.
+    """
+
+    __tablename__ = "console_sessions"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    actor: Mapped[str]  # operator:ann
+    entry_tag: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    last_used_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -13,7 +13,6 @@ can't lie.
 import functools
 import inspect
 import json
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,7 +23,7 @@ from pydantic import BaseModel
 
 from payments import audit as audit_trail
 from payments import db, errors, ids, logs, origin, settings
-from payments.api import bodies, callers, guards, idempotency, limits, requests, strangers
+from payments.api import bodies, callers, guards, idempotency, requests, strangers
 from payments.api.guards import Guard, needs_session
 from payments.api.idempotency import Premise
 from payments.api.paging import PageQuery
@@ -33,8 +32,6 @@ from payments.errors import NotFound, PaymentsError
 from payments.origin import Customer
 
 Once = Literal["required", "optional"]
-
-log = logging.getLogger(__name__)
 
 PREFIXES: dict[str, str] = {
     "adjustment_id": "adj",
@@ -227,7 +224,7 @@ def _serve(facts: Route, view: Callable[..., Any]) -> Callable[..., Response]:
             try:
                 return answer(request, premise, given)
             except PaymentsError as refusal:
-                _follow(facts, refusal, given)
+                follow(facts, refusal, given)
                 raise
 
     def answer(request: ApiRequest, premise: Premise | None, given: dict[str, Any]) -> Response:
@@ -250,7 +247,7 @@ def _serve(facts: Route, view: Callable[..., Any]) -> Callable[..., Response]:
     return serve
 
 
-def _follow(facts: Route, refusal: PaymentsError, given: Mapping[str, Any]) -> None:
+def follow(facts: Route, refusal: PaymentsError, given: Mapping[str, Any]) -> None:
     """What a refusal leaves behind: its consequence, and the line of the audit trail."""
     if settings.is_read_only() and not facts.in_read_only:
         return
@@ -271,24 +268,9 @@ def _follow(facts: Route, refusal: PaymentsError, given: Mapping[str, Any]) -> N
 def _note_stranger(
     facts: Route, request: ApiRequest, refusal: PaymentsError, given: Mapping[str, Any]
 ) -> None:
-    """A line of the log and, where none of its window has one, of the audit trail."""
-    network = limits.network(request.client_address)
-    who = request.caller.scope if request.caller is not None else f"address:{network}"
-    log.warning("not an operator", extra={"actor": who, "code": refusal.code})
-    if settings.is_read_only() and not facts.in_read_only:
-        return
-    noted = strangers.of(flask.current_app).note(who)
-    if noted is None:
-        return
-    actor, tries = noted
-    action, subject = facts.audit or f"{facts.method} {facts.rule}", _subject(facts, given)
-    db.in_unit(
-        lambda: audit_trail.record(
-            actor, action, subject,
-            outcome=refusal.code, after={"tries": tries}, request_id=request.request_id,
-        ),
-        in_read_only=facts.in_read_only,
-    )  # fmt: skip
+    action = facts.audit or f"{facts.method} {facts.rule}"
+    subject = _subject(facts, given)
+    strangers.write_down(request, refusal, action, subject, in_read_only=facts.in_read_only)
 
 
 def _subject(facts: Route, given: Mapping[str, Any]) -> str | None:

@@ -5,11 +5,20 @@ trail can only grow. So each try is a line of the log, and the trail has one for
 minute, which says how many tries there were since the one before. What was sent is written nowhere.
 """
 
+import logging
 import math
 import threading
 import time
 
+import flask
 from flask import Flask
+
+from payments import audit, db, settings
+from payments.api import limits
+from payments.api.requests import ApiRequest
+from payments.errors import PaymentsError
+
+log = logging.getLogger(__name__)
 
 WINDOW_S = 60.0
 NETWORKS = 60
@@ -43,6 +52,13 @@ class Strangers:
             # The first try of a window was written when it was made.
             return network, max(1, self._before.get(network, 0))
 
+    def tries(self, network: str, moment_s: float | None = None) -> tuple[int, float]:
+        """How often this very network tried in the present window, and the seconds it still has."""
+        moment_s = time.monotonic() if moment_s is None else moment_s
+        with self._lock:
+            left_s = self._began + WINDOW_S - moment_s
+            return (self._tries.get(network, 0), left_s) if left_s > 0 else (0, 0.0)
+
 
 def init_app(app: Flask) -> None:
     """One count for the process."""
@@ -53,3 +69,30 @@ def of(app: Flask) -> Strangers:
     """The app's count."""
     found: Strangers = app.extensions["payments_strangers"]
     return found
+
+
+def write_down(
+    request: ApiRequest,
+    refusal: PaymentsError,
+    action: str,
+    subject: str | None,
+    *,
+    in_read_only: bool,
+) -> None:
+    """A line of the log and, where none of its window has one, of the audit trail."""
+    caller = request.caller
+    who = caller.scope if caller else f"address:{limits.network(request.client_address)}"
+    log.warning("not an operator", extra={"actor": who, "code": refusal.code})
+    if settings.is_read_only() and not in_read_only:
+        return
+    noted = of(flask.current_app).note(who)
+    if noted is None:
+        return
+    actor, tries = noted
+    db.in_unit(
+        lambda: audit.record(
+            actor, action, subject,
+            outcome=refusal.code, after={"tries": tries}, request_id=request.request_id,
+        ),
+        in_read_only=in_read_only,
+    )  # fmt: skip

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from payments.db import Long, UtcDateTime, Version, db
+from payments.db import Long, UtcDateTime, Version, brought, db
 
 
 class Event(db.Model):
@@ -18,6 +18,7 @@ class Event(db.Model):
     __table_args__ = (
         Index("ix_events_merchant_id_created_at_id", "merchant_id", "created_at", "id"),
         Index("ix_events_object_id", "object_id"),
+        brought("ix_events_request_id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)  # evt_...

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from payments.db import UtcDateTime, Version, db
+from payments.db import UtcDateTime, Version, brought, db
 
 
 class Account(db.Model):
@@ -46,7 +46,10 @@ class Entry(db.Model):
     """Why money moved, once (a journal entry). Append-only: triggers refuse any change."""
 
     __tablename__ = "entries"
-    __table_args__ = (Index("ix_entries_subject_id", "subject_id"),)
+    __table_args__ = (
+        Index("ix_entries_subject_id", "subject_id"),
+        brought("ix_entries_request_id"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)  # ent_..., in time order
     kind: Mapped[str]  # payment, refund, transfer, deposit, adjustment, ...

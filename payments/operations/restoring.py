@@ -101,6 +101,9 @@ def _raise_all(connection: sa.Connection, told: dict[str, Any]) -> Prepared:
         sa.text("UPDATE sessions SET status = 'ended', ended_at = :now WHERE status = 'active'"),
         binds,
     ).rowcount
+    connection.execute(
+        sa.text("UPDATE console_sessions SET ended_at = :now WHERE ended_at IS NULL"), binds
+    )
     codes = connection.execute(
         sa.text("UPDATE otp_challenges SET status = 'replaced' WHERE status = 'open'")
     ).rowcount

@@ -4,6 +4,7 @@ import pytest
 
 from payments.api import guards
 from payments.api.bodies import Body, Empty
+from payments.api.console.door import pages_of
 from payments.api.guards import Guard
 from payments.api.paging import PageQuery
 from payments.api.routing import ROUTES, route, routes_of
@@ -32,7 +33,9 @@ def test_every_url_rule_is_declared(app):
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    assert served == declared
+    pages = {(page.method, page.rule) for page in pages_of(app)}
+    assert not declared & pages
+    assert served == declared | pages
     assert declared <= {(facts.method, facts.rule) for facts in ROUTES}
 
 
@@ -40,6 +43,23 @@ def test_every_route_has_a_guard_and_the_public_ones_are_known(app):
     assert all(isinstance(facts.guard, Guard) for facts in routes_of(app))
     open_ones = {(r.method, r.rule) for r in routes_of(app) if not r.guard.kinds}
     assert open_ones <= PUBLIC
+
+
+OPEN_PAGES = {
+    ("GET", "/admin/console/rq.css"),
+    ("GET", "/admin/console/sign_in"),
+    ("GET", "/admin/console/style.css"),
+    ("POST", "/admin/console/sign_in"),
+}
+"""What of the console is shown to anybody."""
+
+
+def test_every_page_is_the_consoles_and_the_open_ones_are_known(app):
+    pages = pages_of(app)
+    assert len(pages) > 30
+    assert all(page.rule.startswith("/admin/") for page in pages)
+    assert {(page.method, page.rule) for page in pages if page.open} == OPEN_PAGES
+    assert all(page.method == "GET" for page in pages if page.rule.startswith("/admin/rq"))
 
 
 def test_paths_say_whose_they_are(app):

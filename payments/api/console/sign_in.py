@@ -1,0 +1,112 @@
+"""Signing in with an operator's token, and out."""
+
+from flask import Blueprint, Response, current_app
+from werkzeug.exceptions import HTTPException
+
+from payments import audit, clock, config, db, logs, origin
+from payments.api import callers, limits, requests, strangers
+from payments.api.console import door, pages, sessions
+from payments.config import NamedSecret
+from payments.errors import RateLimited, Unauthenticated
+from payments.origin import Operator
+
+TRIES = 10
+"""Wrong tokens from one address within a minute, in one process; then it has to wait."""
+
+bp = Blueprint("console_sign_in", __name__)
+
+
+@door.page(bp, pages.SIGN_IN, open=True)
+def sign_in() -> Response:
+    """The form."""
+    wanted = _wanted(requests.current().args.get("next"))
+    if sessions.current() is not None:
+        return pages.back_to(wanted)
+    return pages.render("sign_in.html", next=wanted)
+
+
+@door.page(bp, pages.SIGN_IN, method="POST", open=True)
+def let_in() -> Response:
+    """A right token begins a session, and ends the one that this browser had."""
+    given = door.form()
+    wanted = _wanted(given.get("next"))
+    _must_have_tries()
+    entry = callers.matching(given.get("token", ""), config.current().admin_token, "ADMIN_TOKEN")
+    if entry is None:
+        refusal = Unauthenticated("This token is not known. Nobody was signed in.")
+        requests.current().problem = Unauthenticated
+        strangers.write_down(
+            requests.current(), refusal, "console.sign_in", None, in_read_only=True
+        )
+        return pages.render("sign_in.html", 401, next=wanted, wrong=refusal.detail)
+    logs.bind(caller=Operator(entry.name).scope)
+    cookie = db.in_unit(lambda: _begin(entry), in_read_only=True)
+    response = pages.back_to(wanted)
+    response.set_cookie(
+        door.cookie_name(),
+        cookie,
+        max_age=sessions.LASTS,
+        path="/admin",
+        secure=door.is_secure(),
+        httponly=True,
+        samesite="Strict",
+    )
+    return response
+
+
+@door.page(bp, "/admin/console/sign_out", method="POST")
+def sign_out() -> Response:
+    """The session has ended, for every copy of its cookie."""
+    session = sessions.required()
+
+    def end() -> None:
+        sessions.end(session)
+        audit.record(
+            session.operator.scope, "console.sign_out", None,
+            request_id=origin.current().request_id,
+        )  # fmt: skip
+
+    db.in_unit(end, in_read_only=True)
+    response = pages.back_to(pages.SIGN_IN, said="You are signed out.")
+    response.delete_cookie(
+        door.cookie_name(), path="/admin", secure=door.is_secure(), httponly=True, samesite="Strict"
+    )
+    return response
+
+
+def _begin(entry: NamedSecret) -> str:
+    before = sessions.current()
+    if before is not None:
+        sessions.end(before)
+    audit.record(
+        Operator(entry.name).scope, "console.sign_in", None,
+        after={"until": clock.to_rfc3339(db.unit().now + sessions.LASTS)},
+        request_id=origin.current().request_id,
+    )  # fmt: skip
+    return sessions.begin(entry)
+
+
+def _must_have_tries() -> None:
+    """Raise RateLimited for an address with too many wrong tries, before a token is compared."""
+    network = f"address:{limits.network(requests.current().client_address)}"
+    tries, left_s = strangers.of(current_app).tries(network)
+    if tries >= TRIES:
+        raise RateLimited(
+            f"{TRIES} wrong tokens came from this address within a minute. Wait, then try again.",
+            retry_after_s=max(1, int(left_s) + 1),
+        )
+
+
+def _wanted(path: str | None) -> str:
+    """Where to go after: a page of the console that can be shown, else the overview."""
+    if not path or not path.startswith("/admin/") or "\\" in path or not path.isprintable():
+        return "/admin/"
+    plain, _, query = path.partition("?")
+    try:
+        endpoint, _values = current_app.url_map.bind("").match(plain, method="GET")
+    except HTTPException:
+        return "/admin/"
+    shown = getattr(current_app.view_functions.get(endpoint), "pages", ())
+    if not shown or plain == pages.SIGN_IN:
+        return "/admin/"
+    return f"{plain}?{query}" if query else plain

@@ -163,7 +163,7 @@ TRIES = Sql(
 _OURS = "id >= :first AND id < :last AND request_id = :request_id"
 _BROUGHT = f"request_id = :request_id AND {BROUGHT}"
 _EVENTS_OF, _ENTRIES_OF = (
-    {ours: Sql(f"{text} WHERE {which} ORDER BY id DESC LIMIT {LIMIT}")
+    {ours: Sql(f"{text} WHERE {which} {_NEWEST} LIMIT {LIMIT}")
      for ours, which in ((True, _OURS), (False, _BROUGHT))}
     for text in (_EVENT, _ENTRY)
 )  # fmt: skip

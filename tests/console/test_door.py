@@ -52,8 +52,8 @@ def test_every_page_is_shut_to_who_has_not_signed_in(app, stranger):
         path = page.rule.replace("<int:instance_number>", "0").replace("<int:page>", "1")
         path = path.replace("<int:per_page>", "8").replace("<", "").replace(">", "")
         answer = stranger.client.open(path, method=page.method)
-        if page.rule == "/admin/rq/<int:instance_number>/":
-            assert answer.headers["Location"] == "http://localhost/admin/rq/"
+        if answer.status_code == 308:  # another spelling of a page that is here as well
+            assert answer.headers["Location"].startswith("http://localhost/admin/rq/")
         elif page.method == "GET":
             assert leads_in(answer), page
             assert stranger.client.head(path).status_code == 303

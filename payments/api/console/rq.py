@@ -159,6 +159,7 @@ def _careful(view: Callable[..., Any]) -> Callable[..., Any]:
         ):
             raise NotFound
         try:
+            flask.current_app.redis_conn.ping()  # type: ignore[attr-defined]
             answer = flask.make_response(view(**given))
         except NoSuchJobError:
             raise NotFound from None

@@ -99,7 +99,8 @@ def requeue_now() -> Response:
             told[name] = acts.number(given[name])
     made = acts.do(admin_deliveries.requeue_deliveries, told, intent=given.get("intent"))
     left = made["matched"] - made["unsendable"] - made["requeued"]
-    said = f"{made['requeued']} deliveries are due again"
+    count = made["requeued"]
+    said = "1 delivery is due again" if count == 1 else f"{count} deliveries are due again"
     if made["last_at"] is not None:
         said += f", the last of them at {made['last_at'][:19].replace('T', ' ')} UTC"
     said += f". {left} more match: send this again for them." if left > 0 else "."

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Bring what the tests start for themselves: Postgres 15 or newer, and Redis; age, for backups; and
-# promtool, for alerts.
+# Bring what the tests start for themselves: Postgres 15 or newer, and Redis; age, for backups;
+# promtool, for alerts; and Chromium, for the console.
 # Nothing is started here, and a server that runs already is never used.
 set -eu
 
@@ -25,11 +25,16 @@ have_promtool() {
     command -v promtool >/dev/null
 }
 
+have_chromium() {
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null
+}
+
 missing=
 have_postgres || missing="postgresql"
 have_redis || missing="$missing redis-server"
 have_age || missing="$missing age"
 have_promtool || missing="$missing prometheus"
+have_chromium || missing="$missing chromium"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ]; then
@@ -40,7 +45,7 @@ else
     as_root=none
 fi
 if [ "$as_root" = none ] || ! command -v apt-get >/dev/null; then
-    echo "make test needs Postgres 15 or newer, Redis, age and promtool: install the packages$(printf ' %s' $missing)" >&2
+    echo "make test needs Postgres 15 or newer, Redis, age, promtool and chromium: install the packages$(printf ' %s' $missing)" >&2
     exit 1
 fi
 
@@ -55,7 +60,7 @@ fi
 $as_root apt-get update -qq
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null
 
-if ! have_postgres || ! have_redis || ! have_age || ! have_promtool; then
-    echo "make test needs Postgres 15 or newer, Redis, age and promtool; this system's packages do not bring them" >&2
+if ! have_postgres || ! have_redis || ! have_age || ! have_promtool || ! have_chromium; then
+    echo "make test needs Postgres 15 or newer, Redis, age, promtool and chromium; this system's packages do not bring them" >&2
     exit 1
 fi

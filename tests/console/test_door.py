@@ -26,7 +26,8 @@ def leads_in(answer) -> bool:
 def used_at(desk: Desk) -> datetime:
     """When the session was last used, as noted."""
     with desk.app.app_context():
-        return ROW.one(id=session_id(desk)).last_used_at
+        found: datetime = ROW.scalar(id=session_id(desk))
+        return found
 
 
 def session_id(desk: Desk) -> str:

@@ -7,8 +7,10 @@ from datetime import timedelta
 import pytest
 
 from payments import clock, db, settings
+from payments.api.console import sessions as console_sessions
 from payments.checkout import payments
 from payments.checkout.objects import payment_object
+from payments.config import NamedSecret
 from payments.customers import sessions
 from payments.db import Sql
 from payments.errors import InvalidState
@@ -27,6 +29,7 @@ _OPEN_CODE = Sql(
     "INSERT INTO otp_challenges (id, phone, address, code_hash, status, tries, created_at,"
     " expires_at) VALUES ('otp_1', '+49', '::1', 'x', 'open', 0, :now, :now)"
 )
+_CONSOLE = Sql("SELECT ended_at FROM console_sessions")
 _CODES = Sql("SELECT status FROM otp_challenges")
 
 
@@ -60,11 +63,13 @@ def prepare(restored=None):
 def test_every_session_and_every_open_code_ends(here):
     db.in_unit(lambda: _OPEN_CODE.run())
     assert sessions.still_stands(here.session)
+    db.in_unit(lambda: console_sessions.begin(NamedSecret("ann", "x" * 40)), in_read_only=True)
     _, done = prepare(by_hand())
     assert done is not None and (done.sessions_ended, done.codes_ended) == (1, 1)
     assert not sessions.still_stands(here.session)
     assert sessions.own(here.customer, here.session).status == "ended"
     assert [row.status for row in _CODES.all()] == ["replaced"]
+    assert [row.ended_at is not None for row in _CONSOLE.all()] == [True]
 
 
 def test_no_version_after_a_restore_is_smaller_than_one_shown_before(here):

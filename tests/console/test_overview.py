@@ -1,6 +1,7 @@
 """The first page: what alerts look at, and what Prometheus says of the objectives, or does not."""
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -8,6 +9,7 @@ from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import yaml
 
 from payments.api.console import objectives, overview, pages
 from payments.errors import Busy
@@ -110,6 +112,32 @@ def test_a_prometheus_that_is_not_there_costs_a_line(other):
     desk = Desk(other(PROMETHEUS_URL="http://127.0.0.1:9/"))
     desk.sign_in()
     assert "Prometheus can't be shown: it does not answer" in shown(desk.get("/admin/"))
+
+
+def test_prometheus_reads_the_question_about_budgets_as_it_is_meant(tmp_path):
+    """By promtool: an hour with 2 in 1000 bad, one without traffic, one without a fault."""
+    asked = objectives._spent_query().replace("[30d:", "[4h:")  # promtool holds 10,000 samples
+    values = " ".join(["0.002"] * 60 + ["NaN"] * 60 + ["0"] * 60)
+    test = {
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": "payments:errors:bad_ratio_300", "values": values}],
+                "promql_expr_test": [
+                    {
+                        "expr": f"round(100000 * ({asked}))",
+                        "eval_time": "179m",
+                        "exp_samples": [{"labels": '{slo="errors"}', "value": 100}],
+                    }
+                ],
+            }
+        ],
+    }
+    file = tmp_path / "budget.yml"
+    file.write_text(yaml.safe_dump(test))
+    done = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
 
 
 def test_odd_samples_are_unknown():

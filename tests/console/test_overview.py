@@ -98,13 +98,18 @@ def test_objectives_now_and_what_is_left_of_their_budgets(other):
         (lambda query: (302, b'{"status": "error"}'), "it answers 302"),
     ],
 )
-def test_a_prometheus_that_says_nothing_of_use_is_told_as_such(other, answer, said):
-    with prometheus(answer) as url:
+def test_a_prometheus_that_says_nothing_of_use_is_told_as_such(answer, said):
+    with prometheus(answer) as url, pytest.raises(objectives.Unanswered, match=said):
+        objectives.read(url)
+
+
+def test_one_that_says_nothing_of_use_costs_a_line(other):
+    with prometheus(lambda query: (503, b'{"status": "error"}')) as url:
         desk = Desk(other(PROMETHEUS_URL=url))
         desk.sign_in()
         page = desk.get("/admin/")
     assert page.status_code == 200
-    assert f"Prometheus can't be shown: {said}" in shown(page)
+    assert "Prometheus can't be shown: it answers 503" in shown(page)
     assert "Backlog" in page.text
 
 

@@ -68,21 +68,24 @@ def test_its_pages_load_from_this_host_with_named_scripts_alone(desk, queue, pat
     assert "Payments console" in page.text
 
 
-@pytest.mark.parametrize("rule", sorted(rq.WRITES.values()))
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_what_would_change_the_queue_is_refused_by_every_method(desk, queue, rule, method):
+METHODS = ("POST", "PUT", "DELETE", "PATCH", "OPTIONS")
+
+
+def test_what_would_change_the_queue_is_refused_by_every_method(desk, queue):
     job = queue.enqueue("jobs.drain.drain")
-    path = rule.replace("<job_id>", job.id).replace("<queue_name>", QUEUE)
-    path = "/admin/rq" + path.replace("<registry_name>", "queued")
-    assert desk.client.open(path, method=method).status_code == 405
+    for rule in rq.WRITES.values():
+        path = rule.replace("<job_id>", job.id).replace("<queue_name>", QUEUE)
+        path = "/admin/rq" + path.replace("<registry_name>", "queued")
+        for method in ("GET", "HEAD", *METHODS):
+            assert desk.client.open(path, method=method).status_code == 405, (method, path)
     assert queue.job_ids == [job.id]
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-@pytest.mark.parametrize("path", PAGES)
-def test_its_pages_take_get_and_head_alone(desk, path, method):
-    assert desk.client.open(path, method=method).status_code == 405
-    assert desk.client.head(path).status_code == 200
+def test_its_pages_take_get_and_head_alone(desk):
+    for path in PAGES:
+        for method in METHODS:
+            assert desk.client.open(path, method=method).status_code == 405, (method, path)
+        assert desk.client.head(path).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from payments import clock, ids, origin
 from payments.api.console import sessions
 from payments.api.console.door import pages_of
 from payments.api.console.sign_in import TRIES
+from payments.api.strangers import Strangers
 from payments.db import Sql, in_unit
+from payments.webhooks import backlog
 from tests.console.desk import ANN, BOB, COOKIE, Desk, form_token, shown
 
 PAGE = "/admin/console/limits"
@@ -306,7 +308,7 @@ def test_every_answer_says_what_a_browser_may_do_with_it(desk, stranger):
         desk.get("/admin/console/x"),
     ]
     pages += [desk.sends(f"{PAGE}/rate_limit", per_minute="x")]
-    for page in pages[:3] + pages[4:]:
+    for page in pages:
         policy = page.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
         assert "script-src" not in policy and "unsafe" not in policy
@@ -318,6 +320,33 @@ def test_every_answer_says_what_a_browser_may_do_with_it(desk, stranger):
     tag = stranger.get("/admin/console/style.css").headers["ETag"]
     again = stranger.get("/admin/console/style.css", headers={"If-None-Match": tag})
     assert again.status_code == 304
+
+
+def test_what_is_no_page_is_told_so_on_one(desk, stranger):
+    for path in ("/admin/console/nothing", "/admin/console/sign_out", "/admin/console/a/b"):
+        answer = desk.get(path)
+        assert (answer.status_code, answer.mimetype) == (404, "text/html")
+        assert leads_in(stranger.get(path))
+    for path, whole in (("/admin", "/admin/"), ("/admin/rq", "/admin/rq/")):
+        assert desk.get(path).headers["Location"].endswith(whole)
+
+
+def test_a_fault_of_ours_is_a_page_with_the_request_alone(desk, monkeypatch):
+    monkeypatch.setattr(backlog, "pending", lambda: 1 // 0)
+    answer = desk.get("/admin/console/webhooks")
+    assert (answer.status_code, answer.mimetype) == (500, "text/html")
+    assert answer.headers["X-Request-ID"] in answer.text
+    assert "ZeroDivision" not in answer.text and "Traceback" not in answer.text
+
+
+def test_tries_are_counted_within_a_minute():
+    guesses = Strangers()
+    assert guesses.tries("a", 0.0) == (0, 0.0)
+    guesses.note("a", 10.0)
+    guesses.note("a", 11.0)
+    assert guesses.tries("a", 30.0) == (2, 40.0)
+    assert guesses.tries("b", 30.0) == (0, 40.0)
+    assert guesses.tries("a", 71.0) == (0, 0.0)
 
 
 def test_what_a_link_claims_was_done_is_not_said(desk):

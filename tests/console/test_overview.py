@@ -1,6 +1,7 @@
 """The first page: what alerts look at, and what Prometheus says of the objectives, or does not."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
+from payments import config
 from payments.api.console import objectives, overview, pages
 from payments.errors import Busy
 from tests.console.desk import Desk, shown
@@ -160,6 +162,21 @@ def test_a_database_that_does_not_answer_is_one_bad_tile(app, monkeypatch):
     with app.app_context():
         facts = overview._facts()
     assert [(fact.name, fact.state) for fact in facts][-1] == ("Database", "bad")
+
+
+def test_every_entry_of_the_runbook_that_pages_name_is_there(app):
+    runbook = (config.ROOT / "ops" / "RUNBOOK.md").read_text()
+    headings = {name.lower() for name in re.findall(r"^### (\w+)$", runbook, re.MULTILINE)}
+    folder = config.ROOT / "payments" / "api" / "templates" / "console"
+    pages_name = {
+        entry
+        for page in folder.glob("*.html")
+        for entry in re.findall(r"Runbook: <code>#(\w+)", page.read_text())
+    }
+    with app.app_context():
+        told = {fact.entry for fact in overview._facts() if fact.entry}
+    assert len(told) > 6 and len(pages_name) == 2
+    assert told | pages_name | {"databaseslow"} <= headings
 
 
 def test_without_redis_there_is_no_queue_to_show(other):

@@ -5,9 +5,14 @@ import re
 import pytest
 
 from payments import db, ids, origin
+from payments.customers import sessions
 from payments.db import Sql
+from payments.operations import freezing
+from payments.settlement import payouts
 from payments.tracing import rows, seeking, stories
-from payments.webhooks import endpoints
+from payments.transfers import transfers
+from payments.webhooks import endpoints, troubles
+from tests.api.calls import session_of
 from tests.checkout import world as rooms
 from tests.console import desk as desks
 from tests.console.desk import HOSTILE, PHONE, shown
@@ -132,6 +137,37 @@ def test_merchants_endpoints_wallets_holds_and_movements(app, desk, world):
         assert "<script>alert" not in page.text and "onerror=alert(2)>" not in page.text
 
 
+def test_the_whole_of_what_a_customer_did(app, desk, world):
+    phone, other = "+4915112340077", "+4915112340078"
+    with app.app_context():
+        ann, bob = rooms.customer(phone, has=50_00), rooms.customer(other, has=50_00)
+        shop = rooms.merchant(phone, "Ann's own")
+        sent = rooms.did(lambda: transfers.create(ann, other, 7_00, "EUR"))
+        got = rooms.did(lambda: transfers.create(bob, phone, 3_00, "EUR"))
+        signed_in = rooms.did(lambda: sessions.start(ann, "A phone"))
+        started = session_of(signed_in.access_token)
+        rooms.did(lambda: sessions.end(ann, started))
+        wallet = rooms.accounts.of_owner(ann, "customer")[0].id
+        with origin.acting("operator:bob"):
+            rooms.did(lambda: freezing.freeze(wallet, "looked odd"))
+            payout = rooms.did(lambda: payouts.propose(world.merchant, 1_00, "EUR", None))
+    asked = desk.client.post("/v1/auth/otp", json={"phone": phone}).json
+    assert asked is not None
+    wrong = {"challenge_id": asked["challenge_id"], "code": "000000"}
+    assert desk.client.post("/v1/auth/token", json=wrong).status_code == 401
+    page = desk.get(desk.sends(SEARCH, q=phone).headers["Location"])
+    text = shown(page)
+    for told in (
+        *("signed in", "A phone", "session ended", "transfer to", "transfer from", "frozen"),
+        *("merchant applied", "wrong one-time code", "wallet.freeze", "looked odd"),
+    ):
+        assert told in text, told
+    for part in (sent.id, got.id, shop, wallet):
+        assert part in page.text
+    for sought, told in ((sent.id, "money moved: transfer"), (payout.id, "payout.propose")):
+        assert told in shown(desk.get(f"{SEARCH}?q={sought}"))
+
+
 @pytest.mark.parametrize(
     ("text", "status"),
     [
@@ -181,11 +217,12 @@ def test_every_statement_goes_by_an_index_however_full_the_tables_are(postgres, 
         listed = f'["{world.payment}"]'
         seen = {name: one for name, one in vars(rows).items() if isinstance(one, Sql)}
         many = [seen[name] for name in seen] + list(rows.OBJECTS.values())
-        many += [*rows._EVENTS_OF.values(), *rows._ENTRIES_OF.values()]
+        many += [troubles._ANSWERS, *rows._EVENTS_OF.values(), *rows._ENTRIES_OF.values()]
         brought = (rows._EVENTS_OF[False], rows._ENTRIES_OF[False])
         binds = {
             "ids": listed, "id": world.payment, "phone": PHONE, "code": "x",
             "request_id": ids.new("rid"), "first": "evt_0", "last": "evt_1",
+            "merchant_id": world.merchant, "most": 5, "limit": 5,
         }  # fmt: skip
         assert len(many) > 30
         for statement in many:

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 from payments import clock, config, gauges
 from payments.api.console import door, objectives, pages
 from payments.api.console.objectives import Objective, Unanswered
-from payments.errors import Busy
+from payments.errors import Busy, NotFound
 from payments.operations import health
 
 bp = Blueprint("console", __name__, template_folder="../templates")
@@ -58,6 +58,12 @@ def style() -> Response:
 def rq_style() -> Response:
     """What rq-dashboard's pages load besides their own."""
     return _style(_RQ_STYLE)
+
+
+@door.page(bp, "/admin/console/<path:rest>")
+def nowhere(rest: str) -> Response:
+    """What is no page is told so on one."""
+    raise NotFound
 
 
 def _style(text: str) -> Response:

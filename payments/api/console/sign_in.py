@@ -118,6 +118,6 @@ def _wanted(path: str | None) -> str:
     except HTTPException:
         return "/admin/"
     shown = getattr(current_app.view_functions.get(endpoint), "pages", ())
-    if not shown or plain == pages.SIGN_IN:
+    if not shown or plain == pages.SIGN_IN or endpoint.endswith(".nowhere"):
         return "/admin/"
     return f"{plain}?{query}" if query else plain

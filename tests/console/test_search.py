@@ -16,6 +16,7 @@ from tests.api.calls import session_of
 from tests.checkout import world as rooms
 from tests.console import desk as desks
 from tests.console.desk import HOSTILE, PHONE, shown
+from tests.webhooks import world as hooks
 
 SEARCH = "/admin/console/search"
 ENTRIES = Sql("SELECT id FROM entries WHERE subject_id = :id")
@@ -122,6 +123,7 @@ def test_merchants_endpoints_wallets_holds_and_movements(app, desk, world):
         rooms.cancels(world.merchant, held.id)
         wallet = rooms.accounts.of_owner(world.customer, "customer")[0].id
         ping = rooms.did(lambda: endpoints.ping(world.merchant, world.endpoint))
+        (orphan,) = hooks.happen(world.merchant)  # of a payment that is not there
         (deposit,) = [row.id for row in rows.DEPOSITS.all(id=world.customer)][:1]
     for sought, told in {
         world.merchant: "Merchant",
@@ -130,6 +132,7 @@ def test_merchants_endpoints_wallets_holds_and_movements(app, desk, world):
         hold.id: "hold released",
         deposit: "money moved: deposit",
         ping: "ping",
+        orphan: "payment.succeeded",
     }.items():
         page = desk.get(f"{SEARCH}?q={sought}")
         assert page.status_code == 200, sought

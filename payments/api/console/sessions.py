@@ -11,6 +11,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 import flask
 from itsdangerous import BadData, Signer, URLSafeSerializer
@@ -126,12 +127,15 @@ def _tag(entry: NamedSecret, secret: str) -> str:
     return hmac.digest(entry.secret.encode(), told, hashlib.sha256).hex()
 
 
+_HOW: dict[str, Any] = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+
+
 # itsdangerous signs with the last of a list and reads with all; ours begins with the signer.
 @lru_cache(maxsize=8)
 def _cookie_signer(keys: tuple[str, ...]) -> URLSafeSerializer:
-    return URLSafeSerializer(list(reversed(keys)), salt="console session")
+    return URLSafeSerializer(list(reversed(keys)), salt="console session", signer_kwargs=_HOW)
 
 
 @lru_cache(maxsize=8)
 def _form_signer(keys: tuple[str, ...]) -> Signer:
-    return Signer(list(reversed(keys)), salt="console form", key_derivation="hmac")
+    return Signer(list(reversed(keys)), salt="console form", **_HOW)

@@ -92,7 +92,9 @@ OBJECTS: dict[str, Sql] = {
 
 EVENTS = _of(f"{_EVENT} WHERE object_id IN {{ids}} {_NEWEST}")
 ENTRIES = _of(f"{_ENTRY} WHERE subject_id IN {{ids}} {_NEWEST}")
-AUDIT = _of(f"{_AUDIT} WHERE subject_id IN {{ids}} AND {_NO_LOOKS} {_NEWEST}")
+# First what matches, then the order: else a planner may walk the whole trail backwards.
+_MATCHING = "WITH matching AS MATERIALIZED ({}) SELECT * FROM matching " + _NEWEST
+AUDIT = _of(_MATCHING.format(f"{_AUDIT} WHERE subject_id IN {{ids}} AND {_NO_LOOKS}"))
 HOLDS = _of(
     "SELECT id, account_id, subject_id, amount, captured, status, created_at, expires_at, ended_at"
     f" FROM holds WHERE subject_id IN {{ids}} {_NEWEST}"
@@ -167,7 +169,9 @@ _EVENTS_OF, _ENTRIES_OF = (
      for ours, which in ((True, _OURS), (False, _BROUGHT))}
     for text in (_EVENT, _ENTRY)
 )  # fmt: skip
-_AUDIT_OF = Sql(f"{_AUDIT} WHERE request_id = :request_id AND {_NO_LOOKS} {_NEWEST} LIMIT {LIMIT}")
+_AUDIT_OF = Sql(
+    _MATCHING.format(f"{_AUDIT} WHERE request_id = :request_id AND {_NO_LOOKS}") + f" LIMIT {LIMIT}"
+)
 
 
 def one(object_id: str) -> Row | None:

@@ -22,7 +22,7 @@ MOST_STORIES = 5
 
 Kind = Literal["object", "event", "money", "hold", "delivery", "attempt", "operator", "person"]
 _ORDER: tuple[Kind, ...] = (
-    "object", "person", "hold", "money", "event", "delivery", "attempt", "operator",
+    "person", "object", "hold", "money", "event", "delivery", "attempt", "operator",
 )  # fmt: skip
 """Of what happened at the same moment: the money before the telling of it."""
 

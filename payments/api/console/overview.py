@@ -63,7 +63,7 @@ def rq_style() -> Response:
 @door.page(bp, "/admin/console/<path:rest>")
 def nowhere(rest: str) -> Response:
     """What is no page is told so on one."""
-    raise NotFound
+    raise NotFound("There is no such page.")
 
 
 def _style(text: str) -> Response:

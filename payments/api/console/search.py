@@ -51,9 +51,16 @@ def _shown(sought: Sought) -> Response:
         story=story,
         about=stories.names(story.heads) if story is not None else "",
         sought=sought,
+        marked=_marked(sought, story),
         shown=stories.masked(sought.text) if sought.kind == "phone" else sought.text,
         limit=rows.LIMIT,
     )
+
+
+def _marked(sought: Sought, story: Story | None) -> str | None:
+    """What is marked among the moments: not what the whole page is about."""
+    heads = {head.id for head in story.heads} if story is not None else set()
+    return None if sought.text in heads else sought.text
 
 
 def _note(sought: Sought, story: Story | None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0011_planned_once"
-down_revision = "0009_admin"
+down_revision = "0010_console"
 branch_labels = None
 depends_on = None
 

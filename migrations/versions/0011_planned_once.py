@@ -22,7 +22,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Planned at each call again."""
+    """Planned at each call again. Roll back the code first: it calls these in every payment."""
     if op.get_bind().dialect.name == "postgresql":
         op.execute("DROP FUNCTION session_stands")
         op.execute("DROP FUNCTION keep_answer")

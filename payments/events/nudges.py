@@ -84,7 +84,8 @@ def nudge() -> bool:
 
     One job for many nudges: the flag stands until a drain begins, which clears it before it looks,
     so that a nudge from then on brings a job of its own. Where one waits already, that is the job:
-    it begins later than this, and will see what is due.
+    it begins later than this, and will see what is due. (The queue holds nothing but drains; should
+    the one that waits be lost, the sweep finds what it was for.)
     """
     url = config.current().redis_url
     if url is None:

@@ -78,13 +78,13 @@ def look(start: datetime, end: datetime, step: timedelta, late_s: int) -> Hit:
     count = max(1, -((start - end) // step))
     hit = Hit(late_s, [Step(start + step * number) for number in range(count)])
     binds = {"start": start, "end": end}
-    _look_at_payments(hit, _PAYMENTS.stream(**binds, **_ids("pay", start, end)), step)
+    _look_at_payments(hit, _PAYMENTS.stream(**binds, **_ids("pay", start, end)), step, end)
     _look_at_deliveries(hit, _DELIVERIES.stream(**binds, **_ids("dlv", start, end)))
     _look_at_attempts(hit, _ATTEMPTS.stream(**binds, **_ids("att", start, end)), step)
     return hit
 
 
-def _look_at_payments(hit: Hit, rows: Iterator[Row], step: timedelta) -> None:
+def _look_at_payments(hit: Hit, rows: Iterator[Row], step: timedelta, end: datetime) -> None:
     moment, late = now(), timedelta(seconds=hit.late_s)
     for row in rows:
         status = row.status
@@ -93,7 +93,7 @@ def _look_at_payments(hit: Hit, rows: Iterator[Row], step: timedelta) -> None:
         hit.asked[status] += 1
         _step(hit, row.created_at, step).asked += 1
         is_late = row.paid_at is not None and row.paid_at - row.created_at > late
-        if row.paid_at is not None and hit.steps[0].at <= row.paid_at:
+        if row.paid_at is not None and hit.steps[0].at <= row.paid_at <= end:
             _step(hit, row.paid_at, step).paid += 1
         if is_late:
             hit.asked["late"] += 1

@@ -18,7 +18,7 @@ from payments.db import Sql
 from payments.events import outbox
 from payments.webhooks import attempts, breaker, endpoints, schedule
 from payments.webhooks.breaker import Health
-from payments.webhooks.claims import Claim
+from payments.webhooks.claims import STILL_PENDING, Claim
 from payments.webhooks.sender import Answer
 
 GONE = 410
@@ -39,8 +39,9 @@ LIVE_ATTEMPTS = totals.total(
 
 _SETTLED = "tries = tries + 1, lease_until = NULL, lease_token = NULL, version = version + 1"
 # All of a batch in one statement: what each row costs Python and the wire is more than the rows do.
-# `standing` locks them by id, before any is changed. What it gives: ids of attempts that were not
-# there yet (or only as lost), and of deliveries whose lease it was.
+# `standing` locks the deliveries by id, before anything is written: who gives up a lost lease locks
+# the delivery before it writes the attempt, too. What it gives: ids of attempts that were not there
+# yet (or only as lost), and of those whose lease was still the delivery's.
 _WRITE = Sql(
     f"""
 WITH given AS (
@@ -48,25 +49,24 @@ WITH given AS (
         id text, delivery_id text, token text, status text, next_at timestamptz,
         ended_at timestamptz, number integer, outcome text, http_status integer,
         latency_ms integer, response text, detail text, sent_at timestamptz)
+), standing AS (
+    SELECT id FROM deliveries WHERE {STILL_PENDING}
+        AND id IN (SELECT delivery_id FROM given) ORDER BY id FOR NO KEY UPDATE
 ), attempt AS (
     {
         attempts.insert(
             "SELECT id, delivery_id, number, outcome, http_status, latency_ms, response, detail,"
-            " sent_at FROM given"
+            " sent_at FROM given WHERE (SELECT count(*) FROM standing) >= 0"
         )
     } RETURNING id
-), standing AS (
-    SELECT id FROM deliveries WHERE status = 'pending'
-        AND id IN (SELECT delivery_id FROM given) ORDER BY id FOR NO KEY UPDATE
 ), settled AS (
     UPDATE deliveries SET status = given.status, next_attempt_at = given.next_at,
         last_outcome = given.outcome, ended_at = given.ended_at, {_SETTLED}
     FROM standing JOIN given ON given.delivery_id = standing.id
-    WHERE deliveries.id = standing.id AND deliveries.lease_token = given.token
-        AND deliveries.status = 'pending'
-    RETURNING deliveries.id
+    WHERE deliveries.id = standing.id AND deliveries.lease_token = given.token AND {STILL_PENDING}
+    RETURNING given.id
 )
-SELECT id, true AS is_attempt FROM attempt UNION ALL SELECT id, false FROM settled"""
+SELECT id, true AS is_new FROM attempt UNION ALL SELECT id, false FROM settled"""
 )
 _WRITE_ATTEMPT = Sql(f"{attempts.INSERT} RETURNING id")
 _SETTLE = Sql(
@@ -112,11 +112,11 @@ def record(results: Sequence[Result]) -> None:
     ordered = sorted(results, key=lambda result: result.claim.parcel.delivery_id)
     rows = [_attempt(result) | _settled(result, moment) for result in ordered]
     new, settled = _write(rows)
-    counting = _by_endpoint([one for one in results if one.claim.parcel.delivery_id in settled])
+    counting = _by_endpoint([one for one in results if _id(one) in settled])
     health = _note_health(known, counting, moment)
     _count(results, [row for row in rows if row["id"] in new], moment)
     for row in rows:
-        if row["delivery_id"] in settled and row["status"] != "pending":
+        if row["id"] in settled and row["status"] != "pending":
             outbox.DELIVERIES.grow(outcome=row["status"])
     for endpoint_id, found in sorted(counting.items() if known else ()):
         gone = [one.claim.parcel.url for one in found if one.answer.http_status == GONE]
@@ -142,17 +142,15 @@ def _known_of_the_news(results: Sequence[Result], moment: datetime) -> dict[str,
 
 
 def _write(rows: Sequence[dict[str, Any]]) -> tuple[set[str], set[str]]:
-    """Write them; the ids of the attempts that are new here, and of the deliveries whose lease it
-    was. A result may come twice (see `unwritten`).
+    """Write them; the ids of the attempts that are new here, and of those whose lease stood.
+
+    A result may come twice (see `unwritten`); a delivery may be there under two leases.
     """
     if db.unit().store.is_sqlite:
         new = {row["id"] for row in rows if _WRITE_ATTEMPT.one(**row) is not None}
-        return new, {row["delivery_id"] for row in rows if _SETTLE.run(**row)}
+        return new, {row["id"] for row in rows if _SETTLE.run(**row)}
     written = _WRITE.all(rows=json.dumps(rows, default=datetime.isoformat))
-    return (
-        {row.id for row in written if row.is_attempt},
-        {row.id for row in written if not row.is_attempt},
-    )
+    return {row.id for row in written if row.is_new}, {row.id for row in written if not row.is_new}
 
 
 def _count(results: Sequence[Result], new: Sequence[dict[str, Any]], moment: datetime) -> None:
@@ -219,10 +217,15 @@ def _settled(result: Result, moment: datetime) -> dict[str, Any]:
     }
 
 
+def _id(result: Result) -> str:
+    """The attempt's."""
+    return attempts.id_of(result.claim.token, result.claim.parcel.delivery_id)
+
+
 def _attempt(result: Result) -> dict[str, Any]:
     claim, answer = result.claim, result.answer
     return {
-        "id": attempts.id_of(claim.token, claim.parcel.delivery_id),
+        "id": _id(result),
         "delivery_id": claim.parcel.delivery_id,
         "number": claim.parcel.attempt,
         "outcome": answer.outcome,

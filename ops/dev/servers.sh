@@ -1,6 +1,6 @@
 #!/bin/sh
 # Bring what the tests start for themselves: Postgres 15 or newer, and Redis; age, for backups;
-# promtool, for alerts; and Chromium, for the console.
+# Prometheus and Alertmanager, for alerts; and Chromium, for the console.
 # Nothing is started here, and a server that runs already is never used.
 set -eu
 
@@ -21,8 +21,12 @@ have_age() {
     command -v age >/dev/null
 }
 
-have_promtool() {
-    command -v promtool >/dev/null
+have_prometheus() {
+    command -v prometheus >/dev/null && command -v promtool >/dev/null
+}
+
+have_alertmanager() {
+    command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null
 }
 
 have_chromium() {
@@ -33,7 +37,8 @@ missing=
 have_postgres || missing="postgresql"
 have_redis || missing="$missing redis-server"
 have_age || missing="$missing age"
-have_promtool || missing="$missing prometheus"
+have_prometheus || missing="$missing prometheus"
+have_alertmanager || missing="$missing prometheus-alertmanager"
 have_chromium || missing="$missing chromium"
 [ -n "$missing" ] || exit 0
 
@@ -45,7 +50,7 @@ else
     as_root=none
 fi
 if [ "$as_root" = none ] || ! command -v apt-get >/dev/null; then
-    echo "make test needs Postgres 15 or newer, Redis, age, promtool and chromium: install the packages$(printf ' %s' $missing)" >&2
+    echo "make test needs Postgres 15 or newer, Redis, age, Prometheus, Alertmanager and Chromium: install the packages$(printf ' %s' $missing)" >&2
     exit 1
 fi
 
@@ -60,7 +65,8 @@ fi
 $as_root apt-get update -qq
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null
 
-if ! have_postgres || ! have_redis || ! have_age || ! have_promtool || ! have_chromium; then
-    echo "make test needs Postgres 15 or newer, Redis, age, promtool and chromium; this system's packages do not bring them" >&2
+if ! have_postgres || ! have_redis || ! have_age || ! have_prometheus || ! have_alertmanager ||
+    ! have_chromium; then
+    echo "make test needs Postgres 15 or newer, Redis, age, Prometheus, Alertmanager and Chromium; this system's packages do not bring them" >&2
     exit 1
 fi

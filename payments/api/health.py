@@ -2,11 +2,14 @@
 
 from typing import Literal
 
-from flask import Blueprint
+from flask import Blueprint, Response
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.exposition import choose_encoder
 
 from payments import VERSION, config
-from payments.api import guards
+from payments.api import guards, requests
 from payments.api.bodies import Body
+from payments.api.metrics import MEDIA, OPENMETRICS
 from payments.api.routing import Answer, route
 from payments.operations import health
 
@@ -49,7 +52,25 @@ def whole() -> Answer:
     )
 
 
-@route(bp, "/health/live", caller=guards.probe, answer=Live, summary="Whether the process answers")
-def live() -> Answer:
-    """The process alone: neither database nor Redis is asked."""
-    return Answer({"status": "ok", "version": VERSION}, headers={"Cache-Control": "no-store"})
+@route(
+    bp,
+    "/health/live",
+    caller=guards.probe,
+    answer=Live,
+    media=("application/json", *MEDIA),
+    summary="Whether the process answers",
+)
+def live() -> Answer | Response:
+    """The process alone: neither database nor Redis is asked.
+
+    To Prometheus it answers as a scrape, without a token: so a service that is down and one whose
+    `/metrics` can't be read are two alerts.
+    """
+    headers = {"Cache-Control": "no-store", "Vary": "Accept"}
+    accepted = requests.current().headers.get("Accept", "")
+    if OPENMETRICS not in accepted:
+        return Answer({"status": "ok", "version": VERSION}, headers=headers)
+    registry = CollectorRegistry()
+    Gauge("payments_live", "1: the process answers.", registry=registry).set(1)
+    encode, media = choose_encoder(accepted)
+    return Response(encode(registry), content_type=media, headers=headers)

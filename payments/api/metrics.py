@@ -19,7 +19,8 @@ from payments.errors import Busy, Unauthenticated
 bp = Blueprint("metrics", __name__)
 
 VARIABLE = "METRICS_TOKEN"
-MEDIA = ("text/plain", "application/openmetrics-text")
+OPENMETRICS = "application/openmetrics-text"
+MEDIA = ("text/plain", OPENMETRICS)
 
 
 @route(

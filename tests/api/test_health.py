@@ -38,6 +38,20 @@ def test_the_process_alone(client):
     assert (answer.status_code, answer.json) == (200, {"status": "ok", "version": VERSION})
 
 
+def test_prometheus_is_told_without_a_token_that_the_process_answers(make_app):
+    client = make_app(METRICS_TOKEN="m" * 40).test_client()
+    accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+    scraped = client.get("/health/live", headers={"Accept": accept})
+    assert scraped.content_type.startswith("application/openmetrics-text")
+    assert "\npayments_live 1.0\n" in scraped.text
+    for other in ("*/*", "text/plain", "text/html,*/*;q=0.8"):
+        answer = client.get("/health/live", headers={"Accept": other})
+        assert (answer.json, answer.headers["Vary"]) == (
+            {"status": "ok", "version": VERSION},
+            "Accept",
+        )
+
+
 def test_a_schema_that_is_behind_is_not_fit_to_serve(client, database, monkeypatch):
     monkeypatch.setattr(health, "_revisions", lambda: ("0002", frozenset({"0001", "0002"})))
     set_revision(database, "0001")

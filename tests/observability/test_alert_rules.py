@@ -18,7 +18,7 @@ Cases = dict[str, tuple[dict[str, str], dict[str, str], str]]
 # the minute that both are looked at.
 HTTP = 'http_requests_total{status="%s",method="GET",route="/x",instance="a"}'
 LATENCY = 'http_request_duration_seconds_%s,method="GET",route="/x",instance="a"}'
-UP = 'up{job="payments",instance="a"}'
+UP = 'up{job="payments-live",instance="a"}'
 NIGHT = {HTTP % 200: "0+1x400", HTTP % 500: "0x100 1x300"}
 """Few requests, and one of them failed."""
 

@@ -147,27 +147,21 @@ class Watch:
         self.types(alert, "Mended")
 
     def types(self, alert: str, part: str) -> None:
-        """Type each block of that part of the entry; what it prints must be what stands there.
-
-        Not at once where something follows from the last command within seconds.
-        """
+        """Type each block of that part of the entry; what it prints must be what stands there."""
         for block in runbook.typed(alert, part):
-            told = [""]
+            self.type(block, f"{alert}, {part}", once=part == "Mend")
 
-            def prints(block: runbook.Typed = block, told: list[str] = told) -> bool:
-                told[0] = self.stack.type(block)
-                return block.matches(told[0])
-
-            if block.printed is None or part == "Mend":
-                said = self.stack.type(block)
-                assert block.matches(said), _differs(alert, block, said)
-                if block.language == "promql":
-                    assert said, f"{alert}: no data for {block.text}"
-                continue
-            deadline = time.monotonic() + PRINTS_WITHIN_S
-            while not prints():
-                assert time.monotonic() < deadline, _differs(alert, block, told[0])
-                time.sleep(LOOK_S)
+    def type(self, block: runbook.Typed, where: str, once: bool = False) -> None:
+        """Type a block; what it prints must be what stands there, at once or within seconds."""
+        deadline = time.monotonic() + (0 if once else PRINTS_WITHIN_S)
+        while True:
+            told = self.stack.type(block)
+            if block.matches(told):
+                break
+            said = f"{where}: {block.text}should print\n{block.printed}\nand printed\n{told}"
+            assert time.monotonic() < deadline, said
+            time.sleep(LOOK_S)
+        self._say(f"typed of {where}: {block.text.splitlines()[0][:60]}")
 
     def arrived(self, alert: str) -> list[str]:
         """What Alertmanager's receivers were told of the alert, in order: `firing`, `resolved`."""
@@ -203,10 +197,6 @@ class Watch:
                 for name in self._firing.keys() - firing:
                     del self._firing[name]
                     self._silent[name] = now
-
-
-def _differs(alert: str, block: runbook.Typed, told: str) -> str:
-    return f"{alert}: {block.text}should print\n{block.printed}\nand printed\n{told}"
 
 
 @contextmanager

@@ -83,6 +83,7 @@ class Stack:
         monitors.configure(self.release, self.ports, interval)
         rules = str(self.release / "ops" / "observability" / "prometheus" / "alerts.yml")
         assert alert_rules.main(["--speed", str(SPEED), "--out", rules]) == alert_rules.FINE
+        deploy(self.release, "Release 1")
         self.redis.start()
         self.start_web()
         self.start_worker()
@@ -94,6 +95,8 @@ class Stack:
         self.prometheus = monitors.start_prometheus(
             self.folder, self.release, self.ports["prometheus"]
         )
+        # What was counted before the first scrape is no increase.
+        wait_until(lambda: self.prometheus.query("payments_build_info"), "a first scrape", 60)
 
     def close(self) -> None:
         """End everything, in an order in which nobody complains for long."""
@@ -230,14 +233,14 @@ class Stack:
 
 
 def make_release(folder: Path) -> None:
-    """The repository's files that serve, with a first commit; later ones are deploys."""
+    """The repository's files that serve; each commit is a deploy."""
     skip = shutil.ignore_patterns("__pycache__", "metrics_token")
     for name in PARTS:
         shutil.copytree(ROOT / name, folder / name, ignore=skip)
     shutil.copy(ROOT / "wsgi.py", folder)
     shutil.copy(ROOT / "Procfile", folder)
+    shutil.copy(ROOT / ".gitignore", folder)
     _git(folder, "init", "--quiet")
-    deploy(folder, "Release 1")
 
 
 def deploy(folder: Path, message: str) -> None:

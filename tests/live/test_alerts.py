@@ -127,11 +127,14 @@ def test_traffic(servers):
 
 
 def account_is_locked(live: Stack, seen: Watch, by_hand: ExitStack) -> None:
-    """Somebody looks at the account that money comes from, FOR UPDATE, and goes to lunch."""
+    """Somebody is about to change the account that money comes from, and goes to lunch."""
     shops.deposit(live)
     session = by_hand.enter_context(session_by_hand(live))
     by_hand.callback(session.close)
-    session.execute("SELECT * FROM accounts WHERE kind = 'external:bank' FOR UPDATE")
+    locked = session.execute(
+        "SELECT id FROM accounts WHERE kind LIKE 'external:%' FOR NO KEY UPDATE"
+    ).fetchall()
+    assert locked
     seen.fault("UnfoldedOld", "a session by hand held an account's row locked")
     shops.deposit(live)
 

@@ -1,6 +1,6 @@
 # Each line also works typed by hand, from the root of the repository.
 .DEFAULT_GOAL := help
-.PHONY: help install run demo migrate test lint types contract unit fmt bench restore-drill pictures
+.PHONY: help install run demo migrate test lint types contract unit fmt bench restore-drill pictures runbook
 
 # Every branch of these is tested; `make test` fails below 100 %. Measuring slows a test by half, so
 # only the tests that this is asked of are measured.
@@ -69,3 +69,7 @@ pictures: .venv/dev.stamp ## draw the dashboards from a live Prometheus, under s
 restore-drill: .venv/dev.stamp ## back up under load, destroy both stores, restore, compare, time it
 	ops/dev/servers.sh
 	.venv/bin/python scripts/restore_drill.py
+
+runbook: .venv/dev.stamp ## show every alert live, and write into the runbook how long each took
+	ops/dev/servers.sh
+	.venv/bin/python scripts/runbook.py

@@ -272,15 +272,17 @@ def errors_are_meant(live: Stack, seen: Watch) -> None:
 def test_stores(servers):
     with stack.running(servers, "3s") as live, watch.watching(live) as seen:
         seen.fault("BackupStale", "no backup was ever made")
+        nobody_looks(live, seen)
+        writes_are_stopped(live, seen)
         seen.fires("BackupStale")
         backups_are_made(live, seen)
-        nobody_looks(live, seen)
-        balance_is_corrupt(live, seen)
-        writes_are_stopped(live, seen)
+        seen.fires("ReconcileStale")
+        seen.mend("ReconcileStale")
         redis_is_killed(live, seen)
         table_is_locked(live, seen)
         seen.fires("ReadOnlyLeftOn")
         seen.mend("ReadOnlyLeftOn", "ReadOnly")
+        balance_is_corrupt(live, seen)
         alertmanager_is_killed(live, seen)
         results.keep(seen.times)
 
@@ -307,8 +309,6 @@ def nobody_looks(live: Stack, seen: Watch) -> None:
         "UPDATE last_successes SET succeeded_at = succeeded_at - interval '2 days'"
         " WHERE name = 'reconcile'"
     )
-    seen.fires("ReconcileStale")
-    seen.mend("ReconcileStale")
 
 
 def balance_is_corrupt(live: Stack, seen: Watch) -> None:

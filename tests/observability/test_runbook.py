@@ -1,17 +1,60 @@
-"""The runbook has an entry for every alert, and no command or file that does not exist."""
+"""The runbook has an entry for every alert, and nothing in it that nobody has run.
 
+What its entries have one type is typed by `tests/live`, which makes each alert's fault.
+"""
+
+import ast
 import re
 
-from scripts import alert_rules
-from tests.observability.test_alert_rules import alerts
+import pytest
+
+from scripts import alert_rules, runbook
+from tests.children import ROOT
+from tests.live import runbook as entries
 from tests.stories.test_readme import SHOWN_BY
 
-RUNBOOK = (alert_rules.ROOT / alert_rules.RUNBOOK).read_text()
+RUNBOOK = (ROOT / alert_rules.RUNBOOK).read_text()
+LIVE = ROOT / "tests" / "live" / "test_alerts.py"
+TIMES = {
+    name: {"fault": f"the fault of {name}", "fired_s": 3.2, "cleared_s": 10.7}
+    for name in runbook.alert_names()
+}
+
+
+def strings_of(call: str) -> list[str]:
+    """The alerts that the live tests name as the first argument of such a call, loops included."""
+    found = []
+    for node in ast.walk(ast.parse(LIVE.read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == call:
+            found += [
+                each.value
+                for each in node.args[:1]
+                if isinstance(each, ast.Constant) and isinstance(each.value, str)
+            ]
+        if isinstance(node, ast.For) and f"seen.{call}(" in ast.unparse(node):
+            found += re.findall(r"'(\w+)'", ast.unparse(node.iter))
+    return found
 
 
 def test_every_alert_has_its_entry_and_no_entry_is_nobodys():
-    headings = set(re.findall(r"^### (\w+)$", RUNBOOK, re.M))
-    assert headings == {rule["alert"] for rule in alerts()}
+    assert list(entries.entries()) and set(entries.entries()) == set(runbook.alert_names())
+    assert len(re.findall(r"^### ", RUNBOOK, re.M)) == len(runbook.alert_names())
+
+
+@pytest.mark.parametrize("alert", runbook.alert_names())
+def test_an_entry_says_all_five_things(alert):
+    entry = entries.entries()[alert]
+    assert tuple(entry) == entries.PARTS
+    assert [part for part, text in entry.items() if not text.strip()] == []
+    assert entries.typed(alert, "Mend"), "nothing mends it"
+    assert entries.typed(alert, "Look"), "nobody can look"
+
+
+@pytest.mark.parametrize("alert", runbook.alert_names())
+def test_an_entry_shows_what_its_commands_print(alert):
+    for part in ("Look", "Mended"):
+        for block in entries.typed(alert, part):
+            assert block.printed is not None, block.text
 
 
 def test_links_lead_to_entries():
@@ -20,15 +63,75 @@ def test_links_lead_to_entries():
     assert links and links <= anchors
 
 
-def test_every_command_is_one_that_tests_run():
-    blocks = re.findall(r"```sh\n(.*?)```", RUNBOOK, re.S)
-    lines = [line for block in blocks for line in block.splitlines() if line]
-    commands = {re.sub(r"\s{2,}#.*", "", line) for line in lines}
-    assert len(commands) > 5
-    assert commands - set(SHOWN_BY) == set()
+def test_every_alerts_fault_is_made_live():
+    made = set(strings_of("fault"))
+    assert made == set(runbook.alert_names())
+
+
+def test_what_stands_outside_of_entries_is_typed_as_well():
+    inside = "".join(text for entry in entries.entries().values() for text in entry.values())
+    overview = RUNBOOK[RUNBOOK.index("\n## Overview") : RUNBOOK.index("\n## Uptime and errors")]
+    outside = [
+        block.text.strip()
+        for block in entries.blocks(RUNBOOK)
+        if block.text not in inside and block.text not in overview
+    ]
+    assert outside and set(outside) - set(SHOWN_BY) == set()
+    assert 'text.index("\\n## Overview")' in LIVE.read_text()
+
+
+def test_blocks_are_typed_or_printed():
+    languages = set(re.findall(r"^```(\w+)$", RUNBOOK, re.M))
+    assert languages == {"sh", "promql", "text"}
+    assert RUNBOOK.count("\n```text\n") == sum(
+        block.printed is not None for block in entries.blocks(RUNBOOK)
+    )
+
+
+@pytest.mark.parametrize(
+    ("printed", "told", "fits"),
+    [
+        ("200", "200", True),
+        ("200", "201", False),
+        ("a … c", "a b c", True),
+        ("a … c", "a\nc", False),
+        ("…\nlast", "first\nsecond\nlast", True),
+        ("…\nlast", "last", True),
+        ("…\nlast", "last\nmore", False),
+        ("first\n…", "first", True),
+        ("{} => 0", "{} => 0.5", False),
+    ],
+)
+def test_what_is_printed_must_fit(printed, told, fits):
+    assert entries.Typed("sh", "true", printed).matches(told) is fits
 
 
 def test_every_file_it_names_is_there():
     named = set(re.findall(r"`((?:ops|scripts)/[\w./-]+)`", RUNBOOK))
     assert named
-    assert [name for name in named if not (alert_rules.ROOT / name).exists()] == []
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_table_names_each_alert_once():
+    shown = RUNBOOK.partition(runbook.BEGIN)[2].partition(runbook.END)[0]
+    rows = re.findall(r"^\| (\w+) \| [^|]+ \| \d+ \| \d+ \|$", shown, re.M)
+    assert rows == runbook.alert_names()
+
+
+def test_a_table_is_written_between_its_marks():
+    once = runbook.written(RUNBOOK, runbook.table(TIMES))
+    assert once.count("| the fault of ") == len(TIMES)
+    assert runbook.written(once, runbook.table(TIMES)) == once
+    assert once.partition(runbook.BEGIN)[0] == RUNBOOK.partition(runbook.BEGIN)[0]
+    with pytest.raises(ValueError, match="no place"):
+        runbook.written("nothing", "")
+    with pytest.raises(KeyError):
+        runbook.table({})
+
+
+def test_where_a_test_fails_the_table_stays(monkeypatch, capsys):
+    monkeypatch.setattr(runbook, "show", lambda folder: 1)
+    before = RUNBOOK
+    assert runbook.main([]) == runbook.FAILED
+    assert (ROOT / alert_rules.RUNBOOK).read_text() == before
+    assert "stays as it was" in capsys.readouterr().err

@@ -15,10 +15,6 @@ from tests.stories.test_readme import SHOWN_BY
 
 RUNBOOK = (ROOT / alert_rules.RUNBOOK).read_text()
 LIVE = ROOT / "tests" / "live" / "test_alerts.py"
-TIMES = {
-    name: {"fault": f"the fault of {name}", "fired_s": 3.2, "cleared_s": 10.7}
-    for name in runbook.alert_names()
-}
 
 
 def strings_of(call: str) -> list[str]:
@@ -110,28 +106,3 @@ def test_every_file_it_names_is_there():
     named = set(re.findall(r"`((?:ops|scripts)/[\w./-]+)`", RUNBOOK))
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
-
-
-def test_the_table_names_each_alert_once():
-    shown = RUNBOOK.partition(runbook.BEGIN)[2].partition(runbook.END)[0]
-    rows = re.findall(r"^\| (\w+) \| [^|]+ \| \d+ \| \d+ \|$", shown, re.M)
-    assert rows == runbook.alert_names()
-
-
-def test_a_table_is_written_between_its_marks():
-    once = runbook.written(RUNBOOK, runbook.table(TIMES))
-    assert once.count("| the fault of ") == len(TIMES)
-    assert runbook.written(once, runbook.table(TIMES)) == once
-    assert once.partition(runbook.BEGIN)[0] == RUNBOOK.partition(runbook.BEGIN)[0]
-    with pytest.raises(ValueError, match="no place"):
-        runbook.written("nothing", "")
-    with pytest.raises(KeyError):
-        runbook.table({})
-
-
-def test_where_a_test_fails_the_table_stays(monkeypatch, capsys):
-    monkeypatch.setattr(runbook, "show", lambda folder: 1)
-    before = RUNBOOK
-    assert runbook.main([]) == runbook.FAILED
-    assert (ROOT / alert_rules.RUNBOOK).read_text() == before
-    assert "stays as it was" in capsys.readouterr().err

@@ -23,6 +23,13 @@ FINE, FAILED = 0, 1
 TESTS = ("tests/live", "tests/observability/test_runbook.py")
 RUNBOOK = _root.ROOT / alert_rules.RUNBOOK
 BEGIN, END = "<!-- shown: written by `make runbook` -->", "<!-- /shown -->"
+HEAD = """\
+Windows and waits {speed} times shorter than in production, Alertmanager's too; thresholds as they
+are; of burn rates the fastest ({burn:g}). Fired: seconds from the fault until Prometheus told of it;
+for Watchdog, until its silence was noticed. Cleared: seconds from the first mending command.
+
+| Alert | The fault that was made | Fired, s | Cleared, s |
+| --- | --- | --- | --- |"""
 
 Times = Mapping[str, Mapping[str, Any]]
 """By alert: `fault`, `fired_s` and `cleared_s`."""
@@ -42,19 +49,8 @@ def table(times: Times) -> str:
         f" | {times[name]['cleared_s']:.0f} |"
         for name in alert_names()
     ]
-    return "\n".join(
-        [
-            f"Windows and waits {stack.SPEED} times shorter than in production, Alertmanager's too;"
-            " thresholds as they are. Of burn rates",
-            "the fastest (14.4). Fired: seconds from the fault until Prometheus told of it; for"
-            " Watchdog, until",
-            "its silence was noticed. Cleared: seconds from the end of the mending commands.",
-            "",
-            "| Alert | The fault that was made | Fired, s | Cleared, s |",
-            "| --- | --- | --- | --- |",
-            *rows,
-        ]
-    )
+    head = HEAD.format(speed=stack.SPEED, burn=alert_rules.BURNS[0].times)
+    return "\n".join([head, *rows])
 
 
 def written(text: str, shown: str) -> str:

@@ -5,7 +5,6 @@ a deploy can be bad and be taken back. What the runbook has typed runs there as 
 variables that the runbook names.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -266,5 +265,4 @@ def running(addresses: Addresses, interval: str, **more: str) -> Iterator[Stack]
             yield stack
         finally:
             stack.close()
-            if os.environ.get("KEEP_LIVE") is None:
-                shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)

@@ -79,6 +79,7 @@ def web_is_killed(live: Stack, seen: Watch) -> None:
     )
     seen.looked("UptimeBudgetBurn")
     seen.mend("ServiceDown", "UptimeBudgetBurn", resolves=False)
+    assert "firing" in seen.arrived("UptimeBudgetBurn"), "it outlasts its cause, and is told then"
 
 
 def token_is_wrong(live: Stack, seen: Watch) -> None:

@@ -36,7 +36,10 @@ PATHS = {"page": "/page", "ticket": "/ticket"}
 
 @dataclass
 class Times:
-    """One alert's fault, and seconds from it until it fired; from the mending until it cleared."""
+    """One alert's fault, and when it was made and its mending begun, by the monotonic clock.
+
+    fired_s: from the fault until it fired; cleared_s: from the first mending command on.
+    """
 
     fault: str
     began: float
@@ -51,7 +54,8 @@ class Watch:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.times: dict[str, Times] = {}
-        self._firing: dict[str, float] = {}
+        self._firing: set[str] = set()
+        self._first: dict[str, float] = {}
         self._silent: dict[str, float] = {}
         self._began = time.monotonic()
         self._lock = threading.Lock()
@@ -74,6 +78,8 @@ class Watch:
         """Say that the alert's fault is made now."""
         assert alert not in self.times, f"{alert} has had its fault"
         self._say(f"{alert}: {what}")
+        with self._lock:
+            self._first.pop(alert, None)
         self.times[alert] = Times(what, time.monotonic())
 
     def is_firing(self, alert: str) -> bool:
@@ -87,7 +93,7 @@ class Watch:
         self._wait(lambda: self.is_firing(alert), f"{alert} to fire")
         self._say(f"{alert} fires")
         with self._lock:
-            times.fired_s = self._firing[alert] - times.began
+            times.fired_s = self._first[alert] - times.began
         path = PATHS.get(SEVERITIES[alert])
         if path is None:
             self._wait(
@@ -102,7 +108,7 @@ class Watch:
         """As `fires`, of one that fires and is silenced by its cause."""
         times = self.times[alert]
         with self._lock:
-            times.fired_s = self._firing[alert] - times.began
+            times.fired_s = self._first[alert] - times.began
         self.types(alert, "Look")
 
     def mend(self, alert: str, *others: str, resolves: bool = True) -> None:
@@ -120,18 +126,17 @@ class Watch:
         for other in others:
             assert runbook.typed(other, "Mend") == runbook.typed(alert, "Mend"), other
         assert runbook.typed(alert, "Mend"), f"nothing mends {alert}"
-        self.types(alert, "Mend")
-        mended = time.monotonic()
         for each in (alert, *others):
-            self.times[each].mended = mended
+            self.times[each].mended = time.monotonic()
+        self.types(alert, "Mend")
 
     def falls_silent(self, alert: str, is_heard: Callable[[], bool]) -> None:
         """Of the one that always fires: nobody has heard it for a while. Mend that."""
         times = self.times[alert]
         times.fired_s = time.monotonic() - times.began
         self.types(alert, "Look")
-        self.types(alert, "Mend")
         mended = time.monotonic()
+        self.types(alert, "Mend")
         wait_until(is_heard, f"{alert} to be heard again", WITHIN_S)
         times.cleared_s = time.monotonic() - mended
         self.types(alert, "Mended")
@@ -198,11 +203,11 @@ class Watch:
                 if one["state"] == "firing" and _is_fastest(one["labels"])
             }
             with self._lock:
-                for name in firing - self._firing.keys():
-                    self._firing[name] = now
-                for name in self._firing.keys() - firing:
-                    del self._firing[name]
+                for name in firing:
+                    self._first.setdefault(name, now)
+                for name in self._firing - firing:
                     self._silent[name] = now
+                self._firing = firing
 
 
 def _is_fastest(labels: Mapping[str, str]) -> bool:

@@ -25,8 +25,8 @@ RUNBOOK = _root.ROOT / alert_rules.RUNBOOK
 BEGIN, END = "<!-- shown: written by `make runbook` -->", "<!-- /shown -->"
 HEAD = """\
 Windows and waits {speed} times shorter than in production, Alertmanager's too; thresholds as they
-are; of burn rates the fastest ({burn:g}). Fired: seconds from the fault until Prometheus told of it;
-for Watchdog, until its silence was noticed. Cleared: seconds from the first mending command.
+are; of burn rates the fastest ({burn:g}). Fired: seconds from the fault until Prometheus told of
+it; for Watchdog, until its silence was noticed. Cleared: seconds from the first mending command.
 
 | Alert | The fault that was made | Fired, s | Cleared, s |
 | --- | --- | --- | --- |"""

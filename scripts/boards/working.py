@@ -99,12 +99,15 @@ WEBHOOKS = Row(
         ),
         Panel(
             "Jobs in RQ's queue",
-            "They are hints that something is due. It should get empty again and again.",
-            ask("max(payments_rq_queue_depth)", "jobs"),
+            "They are hints that something is due. One may wait for a drain to end, half a minute.",
+            (
+                Query("max(payments_rq_queue_depth)", "jobs"),
+                Query("max(payments_rq_oldest_job_seconds)", "seconds that the first has waited"),
+            ),
             decimals=0,
             width=8,
             height=6,
-            alerts=("QueueStuck",),
+            **watched("QueueStuck"),
         ),
         Panel(
             "The clock's heartbeat",
@@ -227,8 +230,8 @@ BACKUPS = Row(
 )
 
 SECRETS = Row(
-    "Secrets",
-    "Secrets",
+    "Secrets and key rotation",
+    "Secrets and key rotation",
     (
         Panel(
             "Uses of secrets that are rotated out",

@@ -62,7 +62,6 @@ def worker_hangs(live: Stack, seen: Watch) -> None:
     hangs = "the worker was stopped in the middle (SIGSTOP): it lives and does nothing"
     for alert in ("QueueStuck", "WebhookOverdue", "ClockSilent"):
         seen.fault(alert, hangs)
-    seen.fires("QueueStuck")
 
 
 def web_is_killed(live: Stack, seen: Watch) -> None:
@@ -95,6 +94,7 @@ def hanging_worker_is_mended(seen: Watch) -> None:
     """After a minute of silence."""
     seen.fires("WebhookOverdue")
     seen.fires("ClockSilent")
+    seen.fires("QueueStuck")
     seen.mend("ClockSilent", "WebhookOverdue", "QueueStuck")
 
 

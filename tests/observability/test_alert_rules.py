@@ -106,8 +106,8 @@ CASES: Cases = {
         "10m",
     ),
     "QueueStuck": (
-        gauge("payments_rq_queue_depth", "5x30", 'queue="payments"'),
-        gauge("payments_rq_queue_depth", "5 0 5 5 0 5 5 0 5 5 0 5 5 0 5", 'queue="payments"'),
+        gauge("payments_rq_oldest_job_seconds", "0+60x30", 'queue="payments"'),
+        gauge("payments_rq_oldest_job_seconds", "35x30", 'queue="payments"'),
         "12m",
     ),
     "WorkersMissing": (

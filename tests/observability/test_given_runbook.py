@@ -64,7 +64,7 @@ RECONCILE = "tests/scripts/test_reconcile.py"
 SETTLEMENT = "tests/scripts/test_settlement_report.py"
 
 GIVEN: dict[str, str | Check] = {
-    "Payments On-Call Runbook": section("Payments on-call runbook"),
+    "Payments On-Call Runbook": section("On-call runbook"),
     "Overview": section("Overview"),
     "- Critical SLOs: uptime, 5xx ratio, request latency (p95), webhook delivery success.": (
         the_objectives_are_these

@@ -59,6 +59,9 @@ def worker_hangs(live: Stack, seen: Watch) -> None:
     """It lives and does nothing, while there is something to do all the time."""
     assert live.worker is not None
     live.worker.signal(signal.SIGSTOP)
+    with live.redis.client() as client:
+        # The first job is in the hands of the one that hangs; from the second on they wait.
+        wait_until(lambda: client.llen("rq:queue:payments"), "a job that nobody takes", 40)
     hangs = "the worker was stopped in the middle (SIGSTOP): it lives and does nothing"
     for alert in ("QueueStuck", "WebhookOverdue", "ClockSilent"):
         seen.fault(alert, hangs)

@@ -5,9 +5,11 @@ given text says `apps/payments/scripts/...` ours are `scripts/...`.
 """
 
 import ast
+import json
 import re
 import tomllib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -55,6 +57,57 @@ def rotation_is_for_both_reasons() -> None:
     assert "Rotate periodically and on membership changes" in RUNBOOK
 
 
+def dashboards_are_there() -> None:
+    for name in ("payments.json", "superapp_overview.json"):
+        assert panels(name), name
+
+
+def panels(name: str) -> list[dict[str, Any]]:
+    """The panels of one of the dashboards."""
+    board = json.loads((alert_rules.FOLDER / "grafana" / "dashboards" / name).read_text())
+    return [panel for panel in board["panels"] if panel["type"] != "row"]
+
+
+def panel_asks(*parts: str) -> Check:
+    """A panel of the on-call's dashboard has a query with all of these."""
+
+    def check() -> None:
+        asked = [query["expr"] for each in panels("payments.json") for query in each["targets"]]
+        assert any(all(part in expr for part in parts) for expr in asked), parts
+
+    return check
+
+
+def all_of(*checks: Check) -> Check:
+    """One check of several."""
+
+    def check() -> None:
+        for each in checks:
+            each()
+
+    return check
+
+
+def has_alerts(*names: str) -> Check:
+    """These alerts have their entries; `tests/live` makes the fault of each."""
+
+    def check() -> None:
+        assert set(names) <= set(runbook.alert_names()) & set(entries.entries())
+
+    return check
+
+
+def incident_document_says(*words: str) -> Check:
+    """The template asks for that."""
+
+    def check() -> None:
+        assert "`ops/incidents/TEMPLATE.md`" in RUNBOOK
+        text = (ROOT / "ops" / "incidents" / "TEMPLATE.md").read_text().lower()
+        assert [word for word in words if word not in text] == []
+
+    return check
+
+
 LIVE = "tests/live/test_alerts.py"
 HEALTH = "tests/api/test_health.py"
 CONFIG = "tests/api/test_admin_config.py"
@@ -63,19 +116,34 @@ REQUEUE = "tests/scripts/test_webhooks_requeue.py"
 RECONCILE = "tests/scripts/test_reconcile.py"
 SETTLEMENT = "tests/scripts/test_settlement_report.py"
 
+LINES = 48
+"""Of the given text, empty ones not counted."""
 GIVEN: dict[str, str | Check] = {
     "Payments On-Call Runbook": section("On-call runbook"),
     "Overview": section("Overview"),
     "- Critical SLOs: uptime, 5xx ratio, request latency (p95), webhook delivery success.": (
         the_objectives_are_these
     ),
+    "- Dashboards: Grafana dashboards `payments.json` and `superapp_overview.json`.": (
+        dashboards_are_there
+    ),
     "- Alerts: see `ops/observability/prometheus/alerts.yml`.": the_rules_are_there,
     "Uptime and Errors": section("Uptime and errors"),
+    "- Check `http_requests_total` 5xx ratio panel and `ServiceDown`/`HighErrorRate` alerts.": (
+        all_of(
+            panel_asks("http_requests_total", "5.."),
+            has_alerts("ServiceDown", "HighErrorRate"),
+        )
+    ),
     "- Health endpoint: `GET /health` on the Payments API.": f"{HEALTH}::test_all_well",
     "- Logs: container logs for the API; look for exceptions around payment flows.": (
         logs_are_looked_at
     ),
     "Latency": section("Latency"),
+    "- Watch `http_request_duration_seconds` p95/99 panels.": all_of(
+        panel_asks("http_request_duration_seconds", "0.95"),
+        panel_asks("http_request_duration_seconds", "0.99"),
+    ),
     "- Investigate spikes by endpoint (labels include method and route path template).": (
         f"{METRICS}::test_requests_are_counted_by_template_never_by_path"
     ),
@@ -161,9 +229,18 @@ GIVEN: dict[str, str | Check] = {
     "- Merchant API keys: create new, migrate clients, then revoke old keys.": (
         "tests/merchants/test_api_keys.py::test_a_revocation_ahead_lets_the_key_work_until_then"
     ),
+    "- See `ops/secrets/ROTATION.md` for detailed steps.": (
+        "tests/stories/test_rotation.py::test_three_restarts_refuse_nobody"
+    ),
     "Incident Communication": section("Incident communication"),
     "- Page the on-call via Alertmanager routing.": (
         "tests/observability/test_alertmanager.py::test_each_alert_goes_where_its_severity_says"
+    ),
+    "- Capture timelines, customer impact, and mitigation in the incident doc.": (
+        incident_document_says("## timeline", "## impact", "## mitigation")
+    ),
+    "- Open a follow-up issue for root cause and prevention actions.": (
+        incident_document_says("## follow-up", "root cause", "prevents")
     ),
 }
 """Line -> what shows it. Alerts themselves are shown live, each by its name."""
@@ -191,5 +268,5 @@ def test_a_given_line_works(line):
         check()
 
 
-def test_the_alerts_it_names_are_shown_live():
-    assert {"ServiceDown", "HighErrorRate"} <= set(runbook.alert_names())
+def test_no_line_is_left_out():
+    assert len(GIVEN) == LINES

@@ -13,7 +13,6 @@ from scripts.alert_rules import FOLDER
 
 WINDOW = "$__rate_interval"
 """Grafana's own: long enough for a rate at the scale that is looked at."""
-PER_HOST = '{job="payments",instance=~"$instance"}'
 HTTP = 'instance=~"$instance",route=~"$route"'
 GRID_WIDTH = 24
 

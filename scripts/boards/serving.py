@@ -3,7 +3,6 @@
 from scripts.alert_rules import BURNS
 from scripts.boards.plan import (
     HTTP,
-    PER_HOST,
     WINDOW,
     Limit,
     Panel,
@@ -102,8 +101,8 @@ ERRORS = Row(
     (
         Panel(
             "Web servers",
-            "Whether each answers its scrapes.",
-            ask(f"min(up{PER_HOST})"),
+            "Whether each answers at all.",
+            ask('min(up{job="payments-live",instance=~"$instance"})'),
             kind="stat",
             width=6,
             height=4,

@@ -144,6 +144,7 @@ def prometheus(
 
 
 def _config(place: Path, port: int, every_s: int) -> dict[str, object]:
+    web = [{"targets": [f"127.0.0.1:{port}"]}]
     return {
         "global": {"scrape_interval": f"{every_s}s", "evaluation_interval": f"{every_s}s"},
         "rule_files": [str(alert_rules.RULES)],
@@ -151,8 +152,9 @@ def _config(place: Path, port: int, every_s: int) -> dict[str, object]:
             {
                 "job_name": "payments",
                 "authorization": {"credentials_file": str(place / "token")},
-                "static_configs": [{"targets": [f"127.0.0.1:{port}"]}],
-            }
+                "static_configs": web,
+            },
+            {"job_name": "payments-live", "metrics_path": "/health/live", "static_configs": web},
         ],
     }
 

@@ -64,6 +64,7 @@ class Stack:
                 ADMIN_TOKEN=f"ann:{OPERATOR},ann:{OLD_TOKEN}", WEBHOOK_WORKER_POLL_SECS="1",
                 WEBHOOK_BASE_DELAY_SECS="1", WEBHOOK_MAX_ATTEMPTS="3", TRUSTED_PROXIES="1",
                 WEB_CONCURRENCY="2", PORT=str(self.ports["web"]),
+                TMPDIR=str(folder),  # what a killed process leaves behind goes with the rest
             ) | dict(more),
             folder,
         )  # fmt: skip

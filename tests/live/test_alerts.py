@@ -1,12 +1,13 @@
 """Each alert, live: its fault is made, it fires, arrives, clears by the runbook's own commands.
 
-Three stacks, each in a test of its own, so that they may run at once. On a stack, faults that do
-not disturb each other are made together.
+Three stacks, in two tests that may run at once. On a stack, faults that do not disturb each other
+are made together.
 """
 
 import random
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 
@@ -20,6 +21,7 @@ from tests.live.stack import OLD_TOKEN, OPERATOR, Stack
 from tests.live.watch import Watch
 from tests.postgres_server import conninfo
 from tests.receivers import answer
+from tests.servers import Addresses
 from tests.stories import people
 
 pytestmark = pytest.mark.slow
@@ -34,7 +36,16 @@ def session_by_hand(live: Stack) -> psycopg.Connection:
     return psycopg.connect(f"{place} application_name='{BY_HAND}'")
 
 
-def test_worker_and_web_server(servers):
+def test_worker_web_server_and_stores(servers):
+    """Two stacks at once: on both there is more to wait for than to do."""
+    with ThreadPoolExecutor(2) as pool:
+        stacks = [pool.submit(each, servers) for each in (worker_and_web_server, stores)]
+    for each in stacks:
+        each.result()
+
+
+def worker_and_web_server(servers: Addresses) -> None:
+    """A worker that hangs or is missing, a web server that is dead or can't be scraped."""
     with stack.running(servers, "1s") as live, watch.watching(live) as seen:
         types_the_overview(seen)
         shop = shops.open_shop(live, 1)
@@ -274,7 +285,8 @@ def errors_are_meant(live: Stack, seen: Watch) -> None:
     assert len(seen.arrived("HighErrorRate")) == before
 
 
-def test_stores(servers):
+def stores(servers: Addresses) -> None:
+    """Postgres, Redis, what is in them, and who tells of it."""
     with stack.running(servers, "3s") as live, watch.watching(live) as seen:
         seen.fault("BackupStale", "no backup was ever made")
         nobody_looks(live, seen)

@@ -20,7 +20,12 @@ from scripts import alert_rules
 from tests.live import results, stack
 
 FINE, FAILED = 0, 1
-TESTS = ("tests/live", "tests/observability/test_runbook.py")
+# In this order, so that the two that take long are not given to one process.
+TESTS = (
+    "tests/live/test_worker_and_stores.py",
+    "tests/observability/test_runbook.py",
+    "tests/live/test_traffic.py",
+)
 RUNBOOK = _root.ROOT / alert_rules.RUNBOOK
 BEGIN, END = "<!-- shown: written by `make runbook` -->", "<!-- /shown -->"
 HEAD = """\

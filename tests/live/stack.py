@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import requests
 from sqlalchemy import make_url
 
@@ -22,7 +23,7 @@ from tests.children import ROOT, Child, plain_environ, wait_until
 from tests.live import monitors
 from tests.live.monitors import HERE, Alertmanager, Prometheus
 from tests.live.runbook import Typed
-from tests.postgres_server import execute
+from tests.postgres_server import conninfo, execute
 from tests.processes import GUNICORN, READY_WITHIN_S, WORKER, service_environ
 from tests.receivers import Receiver
 from tests.redis_server import Redis, free_port
@@ -32,6 +33,8 @@ from tests.stories import people
 SPEED = 60
 """How many times shorter the windows of rules and the waits of Alertmanager are, all of them."""
 TYPED_WITHIN_S = 90
+BY_HAND = "report by hand"
+"""What somebody's own session calls itself."""
 OLD_TOKEN = "tests-admin-old-0123456789abcdef0123456789ab"
 METRICS_TOKEN = "tests-metrics-0123456789abcdef0123456789abcd"
 OPERATOR = databases.SECRETS["ADMIN_TOKEN"].partition(":")[2]
@@ -117,6 +120,11 @@ class Stack:
     def start_worker(self) -> Child:
         """Start the worker as the Procfile does."""
         return self._serve([*WORKER])
+
+    def session_by_hand(self) -> psycopg.Connection:
+        """A session of somebody who looks at the database, and leaves a transaction open."""
+        place = conninfo(self.addresses.postgres, self.database_name)
+        return psycopg.connect(f"{place} application_name='{BY_HAND}'")
 
     def sql(self, statement: str) -> list[Any]:
         """Run a statement in the service's database, as its superuser."""

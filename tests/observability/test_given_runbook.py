@@ -108,7 +108,7 @@ def incident_document_says(*words: str) -> Check:
     return check
 
 
-LIVE = "tests/live/test_alerts.py"
+LIVE = "tests/live/test_traffic.py"
 HEALTH = "tests/api/test_health.py"
 CONFIG = "tests/api/test_admin_config.py"
 METRICS = "tests/api/test_metrics.py"

@@ -13,6 +13,7 @@ from functools import lru_cache
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from payments import config
+from payments.counters import OLD_SECRET_USES
 
 Unopened = InvalidToken
 """Raised for a text that none of the keys opens."""
@@ -29,8 +30,14 @@ def seal(text: str) -> str:
 
 
 def unseal(sealed: str) -> str:
-    """The text again. Raises Unopened when no key fits."""
-    return _box(config.current().encryption_key).decrypt(sealed.encode()).decode()
+    """The text again. Counted where it was not the first key. Raises Unopened when no key fits."""
+    keys = config.current().encryption_key
+    try:
+        return _box(keys[:1]).decrypt(sealed.encode()).decode()
+    except Unopened:
+        text = _box(keys).decrypt(sealed.encode()).decode()
+    OLD_SECRET_USES.labels("ENCRYPTION_KEY").inc()
+    return text
 
 
 def reseal(sealed: str) -> str:

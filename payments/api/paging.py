@@ -18,6 +18,7 @@ from pydantic import Field
 from payments import clock, config, origin
 from payments.api import requests
 from payments.api.bodies import Body, WholeNumber
+from payments.counters import OLD_SECRET_USES
 from payments.errors import InvalidCursor
 
 Before = tuple[datetime, str]
@@ -111,9 +112,19 @@ def _cursor(place: Before, tie: str) -> str:
 
 def _read(cursor: str, tie: str) -> Before:
     try:
-        place = _signer(config.current().secret_key).loads(cursor)
+        place = _loaded(cursor, config.current().secret_key)
     except BadData:
         raise InvalidCursor from None
     if place[0] != tie:
         raise InvalidCursor
     return clock.parse_rfc3339(place[1]), place[2]
+
+
+def _loaded(cursor: str, keys: tuple[str, ...]) -> Any:
+    """What was signed; counted where it was not by the first key. Raises BadData."""
+    try:
+        return _signer(keys[:1]).loads(cursor)
+    except BadData:
+        place = _signer(keys).loads(cursor)
+    OLD_SECRET_USES.labels("SECRET_KEY").inc()
+    return place

@@ -2,6 +2,7 @@
 
 import pytest
 from flask.testing import FlaskClient
+from prometheus_client import REGISTRY
 
 from payments import audit, db
 from tests.api import echo
@@ -113,8 +114,20 @@ def test_a_cursor_outlives_a_rotation_of_the_secret(make_app):
     fill(before, 4)
     headers = {"X-Admin-Token": before.extensions["payments_settings"].admin_token[0].secret}
     cursor = before.test_client().get("/admin/things?limit=2", headers=headers).json["next_cursor"]
-    for keys, status in [(f"{old},{new}", 200), (f"{new},{old}", 200), (new, 422)]:
+    for keys, status, counted in [
+        (f"{old},{new}", 200, 0),
+        (f"{new},{old}", 200, 1),
+        (new, 422, 0),
+    ]:
+        uses = old_uses()
         app = make_app(SECRET_KEY=keys)
         app.register_blueprint(echo.blueprint())
         answer = app.test_client().get(f"/admin/things?limit=2&cursor={cursor}", headers=headers)
         assert answer.status_code == status
+        assert old_uses() - uses == counted
+
+
+def old_uses() -> float:
+    """How often this process took a cursor that an old secret had signed."""
+    name = "payments_old_secret_uses_total"
+    return REGISTRY.get_sample_value(name, {"secret": "SECRET_KEY"}) or 0

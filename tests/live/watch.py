@@ -75,8 +75,10 @@ class Watch:
         self._http.close()
 
     def fault(self, alert: str, what: str) -> None:
-        """Say that the alert's fault is made now."""
+        """Say that the alert's fault is made now; before, it must be silent."""
         assert alert not in self.times, f"{alert} has had its fault"
+        # It may still fire for another fault: a server that was down shows its metrics last.
+        self._wait(lambda: not self.is_firing(alert), f"{alert} to be silent before its fault")
         self._say(f"{alert}: {what}")
         with self._lock:
             self._first.pop(alert, None)

@@ -2,6 +2,7 @@
 
 import pytest
 from cryptography.fernet import Fernet, InvalidToken
+from prometheus_client import REGISTRY
 
 from payments import db, sealing
 from payments.db import Base, Sql
@@ -76,6 +77,19 @@ def test_again_it_changes_nothing(rotated):
     before = sealed()
     assert counts() == (4, 0, 0)
     assert sealed() == before
+
+
+def test_what_the_old_key_opens_is_counted_until_it_is_resealed(rotated):
+    def uses() -> float:
+        name = "payments_old_secret_uses_total"
+        return REGISTRY.get_sample_value(name, {"secret": "ENCRYPTION_KEY"}) or 0
+
+    before = uses()
+    assert sorted(map(sealing.unseal, sealed())) == rotated.extensions["tests_clear"]
+    assert uses() - before == 4
+    resealing.reseal()
+    assert sorted(map(sealing.unseal, sealed())) == rotated.extensions["tests_clear"]
+    assert uses() - before == 4
 
 
 def test_batches_reach_the_last_row(rotated, monkeypatch):

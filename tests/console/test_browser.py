@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
+import redis
 from playwright.sync_api import Browser, Page, sync_playwright
+from rq import Queue
+from rq.serializers import JSONSerializer
 from werkzeug.serving import make_server
 
 from payments.db import Sql
@@ -216,7 +219,10 @@ ELSEWHERE = """<!doctype html><title>Elsewhere</title>
 <iframe src="{url}/admin/"></iframe>
 <form action="{url}/admin/console/read_only" method="post">
 <input name="on" value="yes"><input name="reason" value="forged"><button>Win</button></form>
-<a href="{url}/admin/console/limits">The runbook's link</a>"""
+<a href="{url}/admin/console/limits">The runbook's link</a>
+<a href="{url}/admin/rq/0/view/jobs/{breaks_out}/queued/8/asc/1">A queue's link</a>"""
+BREAKS_OUT = "');}});document.title='taken';$('#x').on('y',function(){if(1){('"
+"""As the name of a queue, it ended the script that bears our nonce, and went on in it."""
 
 
 def test_another_site_can_neither_act_nor_frame_but_link(page, served):
@@ -225,7 +231,8 @@ def test_another_site_can_neither_act_nor_frame_but_link(page, served):
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
             self.end_headers()
-            self.wfile.write(ELSEWHERE.format(url=served.url).encode())
+            text = ELSEWHERE.format(url=served.url, breaks_out=quote(BREAKS_OUT, safe=""))
+            self.wfile.write(text.encode())
 
         def log_message(self, *args: object) -> None:
             """Say nothing."""
@@ -239,7 +246,39 @@ def test_another_site_can_neither_act_nor_frame_but_link(page, served):
         says(page, "nothing was done")
         page.goto(there)
         page.get_by_role("link", name="The runbook's link").click()
+        page.get_by_role("heading", level=1, name="Another site led here").wait_for()
+        assert fits(page)
+        page.get_by_role("link", name="Go on to the console").click()
         page.get_by_role("heading", level=1, name="Limits").wait_for()  # as who is signed in
+        page.goto(there)
+        page.get_by_role("link", name="A queue's link").click()
+        page.get_by_role("heading", level=1, name="Another site led here").wait_for()
+        assert fits(page)
+        page.get_by_role("link", name="Go on to the console").click()
+        says(page, "There is no such object")
+        assert "taken" not in page.title()
     page.goto(f"{served.url}/admin/console/read_only")
     says(page, "The service is not read-only.")
     served.faults.clear()  # the other site, its frame that was refused, and the 401
+
+
+HOSTILE = "<img src=x onerror=\"document.title='taken'\"><iframe srcdoc=x></iframe>"
+
+
+def test_what_jobs_and_workers_say_of_themselves_is_text(page, served, servers, worker_number):
+    worker = f"rq:worker:{HOSTILE}"
+    with redis.Redis.from_url(redis_server.address(servers.redis_port, worker_number)) as client:
+        queue = Queue("payments", connection=client, serializer=JSONSerializer)
+        job = queue.enqueue("jobs.drain.drain", description=HOSTILE, meta={"a": HOSTILE})
+        client.sadd("rq:queues", f"rq:queue:{HOSTILE}")
+        client.sadd("rq:workers", worker)
+        client.hset(worker, mapping={"state": "idle", "queues": HOSTILE.replace(",", "")})
+        try:
+            for path in ("view/queues", "view/workers", "view/jobs", f"view/job/{job.id}"):
+                page.goto(f"{served.url}/admin/rq/0/{path}")
+                says(page, "onerror=")
+                assert page.locator("img, iframe").count() == 0, path
+                assert page.title() != "taken"
+        finally:
+            for key in client.scan_iter("rq:*"):
+                client.delete(key)

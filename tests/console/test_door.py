@@ -1,6 +1,7 @@
 """The door: who gets in, how long they stay, and what nobody can make them send."""
 
 from datetime import datetime, timedelta
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -35,7 +36,7 @@ def used_at(desk: Desk) -> datetime:
 def session_id(desk: Desk) -> str:
     """The row of the desk's session."""
     with desk.app.app_context():
-        found = sessions.of_cookie(desk.cookie())
+        found = sessions.of_cookie(desk.cookie(), in_use=False)
         assert found is not None
         return found.id
 
@@ -270,12 +271,40 @@ def test_signing_in_leads_where_one_wanted_to_go(stranger):
     assert stranger.get(SIGN_IN).headers["Location"] == "/admin/"  # it is open already
 
 
-def test_a_link_on_another_site_leads_on_without_being_followed_blindly(stranger):
-    answer = stranger.get(PAGE, headers={"Sec-Fetch-Site": "cross-site"})
+ELSEWHERE = {"Sec-Fetch-Site": "cross-site"}
+
+
+def test_a_link_on_another_site_is_offered_and_never_followed_by_itself(stranger):
+    answer = stranger.get(PAGE, headers=ELSEWHERE)
     assert answer.status_code == 200
-    assert f'content="0; url={PAGE}"' in answer.text
-    odd = stranger.get(f'{PAGE}?x="><script>', headers={"Sec-Fetch-Site": "cross-site"})
+    assert f'<a href="{PAGE}">' in answer.text
+    assert "http-equiv" not in answer.text and "<script" not in answer.text
+    odd = stranger.get(f'{PAGE}?x="><script>', headers=ELSEWHERE)
     assert "<script>" not in odd.text
+
+
+@pytest.mark.parametrize(
+    ("asked", "offered"),
+    [("/admin/console/webhooks/a%2527%253E?x=%27", "/admin/console/webhooks/a%2527%253E?x=%27"),
+     ("/admin/console/webhooks/%5C%5Cevil", "/admin/console/webhooks/%5C%5Cevil"),
+     ("/admin/console/webhooks/%2e%2e", "/admin/"), ("/admin/console/webhooks/.", "/admin/")],
+)  # fmt: skip
+def test_where_it_leads_is_what_was_asked_for_quoted_anew(stranger, asked, offered):
+    answer = stranger.get(asked, headers=ELSEWHERE)
+    assert f'<a href="{offered}">' in answer.text
+    to_sign_in = stranger.get(asked).headers["Location"]
+    wanted = dict(parse_qsl(urlsplit(to_sign_in).query)).get("next", "/admin/")
+    assert wanted == offered
+
+
+def test_what_a_page_asks_for_by_itself_does_not_keep_the_session_awake(desk):
+    age(desk, 7200, 3000)
+    before = used_at(desk)
+    for name in ("queues", "workers", "jobs/payments/queued/8/asc/1"):
+        assert desk.get(f"/admin/rq/0/data/{name}.json").status_code == 200
+    assert used_at(desk) == before
+    assert desk.get("/admin/rq/").status_code == 200
+    assert used_at(desk) > before
 
 
 def test_guessing_is_slowed_down_for_who_guesses(other):

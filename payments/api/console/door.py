@@ -72,8 +72,12 @@ def register(
     rules: Mapping[str, Mapping[str, Any]],
     *,
     open: bool = False,
+    polled: bool = False,
 ) -> Callable[..., Any]:
-    """A view under several rules, each with its defaults; other methods never reach it: 405."""
+    """A view under several rules, each with its defaults; other methods never reach it: 405.
+
+    polled: a page asks for it by itself, so that it is no sign of anybody's being there.
+    """
     facts = [Page(method, rule, open, 303 if method == "POST" else 200) for rule in rules]
 
     @functools.wraps(view)
@@ -89,6 +93,7 @@ def register(
             return view(**given)
 
     served.pages = facts  # type: ignore[attr-defined]
+    served.polled = polled  # type: ignore[attr-defined]
     for rule, defaults in rules.items():
         bp.add_url_rule(
             rule, endpoint=view.__name__, view_func=served, methods=[method],
@@ -140,7 +145,9 @@ def _identify() -> None:
     view = flask.current_app.view_functions.get(request.endpoint)
     if not getattr(view, "pages", ()):
         return
-    session = sessions.of_cookie(request.cookies.get(cookie_name()))
+    session = sessions.of_cookie(
+        request.cookies.get(cookie_name()), in_use=not getattr(view, "polled", False)
+    )
     if session is not None:
         flask.g.console_session = session
         request.caller = session.operator
@@ -152,7 +159,7 @@ def _to_the_door(method: str, request: ApiRequest) -> Response:
         refusal = Unauthenticated("Your session has ended, so nothing was done. Sign in again.")
         strangers.write_down(request, refusal, _action(request), None, in_read_only=True)
         raise refusal
-    wanted = request.full_path.rstrip("?")
+    wanted = pages.asked_for(request)
     if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
         # A link on another site: the browser keeps a strict cookie back. From here it sends it.
         return pages.onward(wanted)

@@ -4,7 +4,7 @@ import logging
 import secrets
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import flask
 from flask import Response, render_template
@@ -16,6 +16,7 @@ from werkzeug.routing import RequestRedirect
 from payments import clock, config, errors, settings
 from payments.api import limits, requests
 from payments.api.console import sessions
+from payments.api.requests import ApiRequest
 from payments.errors import PaymentsError
 from payments.tracing import seeking, stories
 
@@ -84,8 +85,22 @@ def to_sign_in(wanted: str) -> Response:
 
 
 def onward(url: str) -> Response:
-    """A page that leads on to one of ours, for who comes by a link on another site."""
+    """A page with a link to one of ours, for who comes by a link on another site.
+
+    To follow it is theirs: a browser that is led on by itself would lend its session to the link.
+    """
     return page_of(render_template("console/onward.html", url=url))
+
+
+def asked_for(request: ApiRequest) -> str:
+    """The path and query of the request, quoted anew, to lead to; the overview for a path that
+    has steps in it which a browser would take.
+    """
+    if any(step in (".", "..") for step in request.path.split("/")):
+        return "/admin/"
+    path = quote(request.path, safe="/")
+    query = quote(request.query_string, safe="%&=+/:,")
+    return f"{path}?{query}" if query else path
 
 
 def fault(error: Exception) -> Response | HTTPException:

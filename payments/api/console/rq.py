@@ -1,27 +1,30 @@
 """`/admin/rq`: rq-dashboard behind the console's door, to look at and nothing else.
 
 Its views are mounted one by one, all by GET: what it would change is a 405 before it is reached,
-also what it offers by GET. Its pages need more than ours: a script within the page (named by a
-nonce, so that no other runs) that compiles its templates, and styles within elements. Everything
-comes from this host. Redis is asked with a deadline, and its jobs are read as JSON, as ours are
-written: their way would unpickle whatever lies there.
+also what it offers by GET. Each value in a path has a form of its own (`ALLOWED`); what has another
+is not there. Its pages need more than ours: a script within the page (named by a nonce, so that no
+other runs) that compiles its templates, and styles within elements. Everything comes from this
+host. Redis is asked with a deadline, and only to read (`rq_looking`).
 """
 
 import functools
 import importlib
+import re
 import secrets
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import flask
 import redis
 from flask import Blueprint, Flask, Response, g
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from rq.exceptions import NoSuchJobError
-from rq.serializers import JSONSerializer
+from rq.exceptions import InvalidJobOperation, NoSuchJobError
 
-from payments.api.console import door, pages
+from payments import config
+from payments.api import requests
+from payments.api.console import door, pages, rq_looking, rq_templates
 from payments.errors import MethodNotAllowed, NotFound
 
 PREFIX = "/admin/rq"
@@ -63,9 +66,24 @@ WRITES = {
     "compact_queue": "/queue/<queue_name>/compact",
 }
 """What its pages name and nobody may call here, by whichever method."""
-REGISTRIES = frozenset(
-    ("queued", "started", "deferred", "finished", "failed", "scheduled", "canceled")
-)
+REGISTRIES = frozenset(("queued", *rq_looking.REGISTRIES))
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", re.ASCII)
+_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_ASSET = re.compile(r"(css|js)/[A-Za-z0-9][A-Za-z0-9.-]{0,60}\.(css|js)", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
+
+ALLOWED: dict[str, Callable[[Any], bool]] = {
+    "instance_number": lambda value: value == 0,
+    "queue_name": lambda value: _NAME.fullmatch(value) is not None,
+    "registry_name": REGISTRIES.__contains__,
+    "per_page": lambda value: 1 <= value <= MAX_PER_PAGE,
+    "order": ("asc", "dsc").__contains__,
+    "page": lambda value: 1 <= value <= rq_looking.MOST_JOBS,
+    "job_id": lambda value: _JOB_ID.fullmatch(value) is not None,
+    "filename": lambda value: _ASSET.fullmatch(value) is not None,
+}
+"""What each value in a path may be: they come from whoever made the link, and reach a script."""
 
 
 def init_app(app: Flask, redis_url: str | None) -> None:
@@ -77,7 +95,7 @@ def init_app(app: Flask, redis_url: str | None) -> None:
     # What its views read. No connection is made before one of them is called.
     app.config["RQ_DASHBOARD_REDIS_URL"] = ("this service's Redis",)
     app.config["RQ_DASHBOARD_DISABLE_DELETE"] = True
-    app.redis_conn = redis.Redis.from_url(  # type: ignore[attr-defined]
+    app.redis_conn = rq_looking.LookingRedis.from_url(  # type: ignore[attr-defined]
         redis_url,
         socket_timeout=REDIS_LIMIT_S,
         socket_connect_timeout=REDIS_LIMIT_S,
@@ -87,41 +105,31 @@ def init_app(app: Flask, redis_url: str | None) -> None:
 
 
 def _dashboard() -> Any:
-    """Their module, told to read jobs as JSON. Imported where it is used: it brings much along."""
-    theirs = importlib.import_module("rq_dashboard.web")
-    theirs.config.serializer = JSONSerializer
-    for name in ("Job", "Worker"):
-        setattr(theirs, name, _reading_json(getattr(theirs, name)))
+    """Their module, told to only read. Imported where it is used: it brings much along."""
+    theirs: Any = importlib.import_module("rq_dashboard.web")
+    theirs.config.serializer = rq_looking.Json
+    theirs.Job, theirs.Worker = rq_looking.JsonJob, rq_looking.JsonWorker
+    theirs.Queue = rq_looking.JsonQueue
+    theirs.get_queue_registry_jobs_count = lambda *given: _listed(theirs, *given)
     return theirs
 
 
-def _reading_json(kind: Any) -> Any:
-    """The class, whose rows are JSON unless it is told otherwise. Given again, it stays itself."""
-    if getattr(kind, "reads_json", False):
-        return kind
-
-    class ReadsJson(kind):
-        reads_json = True
-
-        @classmethod
-        def fetch(cls, *args: Any, **options: Any) -> Any:
-            return super().fetch(*args, **{"serializer": JSONSerializer, **options})
-
-        @classmethod
-        def all(cls, *args: Any, **options: Any) -> Any:
-            return super().all(*args, **{"serializer": JSONSerializer, **options})
-
-    return ReadsJson
+def _listed(theirs: Any, *given: Any) -> tuple[int, list[dict[str, Any]]]:
+    total, jobs = rq_looking.page_of_jobs(*given)
+    return total, [theirs.serialize_job(job) for job in jobs]
 
 
 def _with(theirs: Any) -> Blueprint:
-    bp = Blueprint("rq_dashboard", theirs.__name__, template_folder="templates")
+    bp = Blueprint("rq_dashboard", theirs.__name__)
+    bp.jinja_loader = rq_templates.Escaping(f"{theirs.blueprint.root_path}/templates")
     bp.context_processor(lambda: {"poll_interval": 5000, "script_nonce": _nonce()})
     for name, rules in READS.items():
-        door.register(bp, _careful(getattr(theirs, name)), "GET", _within(rules))
+        polled = all("/data/" in rule for rule in rules)
+        door.register(bp, _careful(getattr(theirs, name)), "GET", _within(rules), polled=polled)
     folder = f"{theirs.blueprint.root_path}/static"
 
     def static(filename: str) -> Response:
+        _must_be_allowed({"filename": filename})
         return flask.send_from_directory(folder, filename)
 
     door.register(bp, static, "GET", _within({"/static/<path:filename>": {}}))
@@ -147,21 +155,15 @@ def _within(rules: dict[str, Any]) -> dict[str, Any]:
 
 
 def _careful(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Their view, for what there is: one Redis, known registries, pages of bounded length."""
+    """Their view, for what may be asked for; that Redis is gone is told on a page."""
 
     @functools.wraps(view)
     def seen(**given: Any) -> Response:
-        if (
-            given.get("instance_number", 0) != 0
-            or given.get("registry_name", "queued") not in REGISTRIES
-            or not 1 <= given.get("per_page", 1) <= MAX_PER_PAGE
-            or not 1 <= given.get("page", 1) <= 1_000_000
-        ):
-            raise NotFound
+        _must_be_allowed(given)
         try:
             flask.current_app.redis_conn.ping()  # type: ignore[attr-defined]
             answer = flask.make_response(view(**given))
-        except NoSuchJobError:
+        except (NoSuchJobError, InvalidJobOperation):
             raise NotFound from None
         except redis.RedisError:
             return pages.render("no_queue.html", 503, configured=True)
@@ -171,6 +173,14 @@ def _careful(view: Callable[..., Any]) -> Callable[..., Any]:
         return pages.page_of(answer.get_data(as_text=True), policy=_policy())
 
     return seen
+
+
+def _must_be_allowed(given: dict[str, Any]) -> None:
+    """Raise NotFound for a value that none of ours has, and for a page beyond the last."""
+    if not all(ALLOWED[name](value) for name, value in given.items()):
+        raise NotFound
+    if (given.get("page", 1) - 1) * given.get("per_page", 1) >= rq_looking.MOST_JOBS:
+        raise NotFound
 
 
 def _named(name: str, view: Callable[..., Any]) -> Callable[..., Any]:
@@ -200,6 +210,13 @@ def _nonce() -> str:
 def _policy() -> str:
     return (
         f"default-src 'none'; script-src 'nonce-{_nonce()}' 'unsafe-eval';"
-        " style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self';"
-        " form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+        " style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
+        f" connect-src {_data()}; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     )
+
+
+def _data() -> str:
+    """Where its scripts may ask: for the queue's data, and for no page of the console."""
+    hosts = (requests.current().host, urlsplit(config.current().public_url).netloc)
+    known = dict.fromkeys(host for host in hosts if _HOST.fullmatch(host))
+    return " ".join(f"{host}{PREFIX}/0/data/" for host in known)

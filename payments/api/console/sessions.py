@@ -70,8 +70,8 @@ def begin(entry: NamedSecret) -> str:
     return str(_cookie_signer(config.current().secret_key).dumps(secret))
 
 
-def of_cookie(value: str | None) -> Session | None:
-    """The session that the cookie names, if it stands."""
+def of_cookie(value: str | None, *, in_use: bool = True) -> Session | None:
+    """The session that the cookie names, if it stands. in_use: somebody is at it, so note that."""
     if not value:
         return None
     try:
@@ -83,7 +83,8 @@ def of_cookie(value: str | None) -> Session | None:
         return None
     for entry in config.current().admin_token:
         if hmac.compare_digest(_tag(entry, secret), row.entry_tag):
-            _note_use(row)
+            if in_use:
+                _note_use(row)
             return Session(row.id, secret, Operator(entry.name), row.created_at)
     return None
 

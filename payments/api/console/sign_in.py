@@ -1,5 +1,7 @@
 """Signing in with an operator's token, and out."""
 
+from urllib.parse import quote, unquote
+
 from flask import Blueprint, Response, current_app
 from werkzeug.exceptions import HTTPException
 
@@ -113,6 +115,9 @@ def _wanted(path: str | None) -> str:
     if not path or not path.startswith("/admin/") or "\\" in path or not path.isprintable():
         return "/admin/"
     plain, _, query = path.partition("?")
+    plain = unquote(plain)
+    if any(step in (".", "..") for step in plain.split("/")):
+        return "/admin/"
     try:
         endpoint, _values = current_app.url_map.bind("").match(plain, method="GET")
     except HTTPException:
@@ -120,4 +125,5 @@ def _wanted(path: str | None) -> str:
     shown = getattr(current_app.view_functions.get(endpoint), "pages", ())
     if not shown or plain == pages.SIGN_IN or endpoint.endswith(".nowhere"):
         return "/admin/"
-    return f"{plain}?{query}" if query else plain
+    quoted = quote(plain, safe="/")
+    return f"{quoted}?{quote(query, safe='%&=+/:,')}" if query else quoted

@@ -83,7 +83,7 @@ def of(sought: Sought) -> Story | None:
     story = Story()
     if sought.kind == "object":
         _of_object(story, sought.text)
-    elif sought.kind == "request":
+    elif sought.kind in ("request", "number"):  # a caller's own id may be digits alone
         _of_request(story, sought.text)
     elif sought.kind == "phone":
         _of_phone(story, sought.text)

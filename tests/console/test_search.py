@@ -15,7 +15,7 @@ from payments.webhooks import endpoints, troubles
 from tests.api.calls import session_of
 from tests.checkout import world as rooms
 from tests.console import desk as desks
-from tests.console.desk import HOSTILE, PHONE, shown
+from tests.console.desk import HOSTILE, PHONE, Desk, shown
 from tests.webhooks import world as hooks
 
 SEARCH = "/admin/console/search"
@@ -100,6 +100,38 @@ def test_a_phone_in_a_link_is_not_sought(desk):
     page = desk.get(f"{SEARCH}?q=%2B4915112345678")
     assert "Search for one of these" in shown(page)
     assert len(desk.trail(action="console.search")) == before
+
+
+NUMBERS = ("015112345678", "004915112345678", "4915112345678", "0151-12345678", "0151.123456789")
+
+
+@pytest.mark.parametrize("text", [*NUMBERS, "Mustermann", "erika.mustermann", "0151-12345678x"])
+def test_what_may_be_a_person_stands_in_no_url_and_not_in_the_trail(other, text):
+    desk = Desk(other(DEFAULT_REGION=""))
+    desk.sign_in()
+    page = desk.sends(SEARCH, q=text)
+    assert page.status_code == 404
+    assert "Location" not in page.headers
+    assert "Nothing is tied to" in shown(page)
+    assert (f"<code>{text}<" in page.text) == (text not in NUMBERS)
+    line = desk.trail(action="console.search")[0]
+    assert line["outcome"] == "not_found"
+    assert text not in str(line)
+    assert line["after"]["what"].startswith(text[:3] + "•" if text in NUMBERS else "hmac:")
+    if text in NUMBERS:
+        before = len(desk.trail(action="console.search"))
+        assert "Search for one of these" in shown(desk.get(f"{SEARCH}?q={text}"))
+        assert len(desk.trail(action="console.search")) == before
+
+
+def test_a_request_whose_id_is_digits_is_found_by_the_form_alone(app, desk, world):
+    with app.app_context(), origin.acting("operator:ann", "20260301120000000001"):
+        asked = rooms.asks(world.merchant, 4_00)
+    page = desk.sends(SEARCH, q="20260301120000000001")
+    assert page.status_code == 200
+    assert asked.id in page.text and "what you sought" in page.text
+    assert "q=20260301" not in page.text
+    assert desk.trail(action="console.search")[0]["after"]["what"] == "202••••••••••••••001"
 
 
 def test_a_request_that_its_caller_named(app, desk, world):
@@ -201,7 +233,8 @@ def test_what_is_not_there_is_told_so(desk, text, status):
 def test_what_a_number_may_be(app):
     with app.app_context():
         assert seeking.read("0151 12345678") == seeking.Sought("phone", PHONE)
-        assert seeking.read("20260301120000000001").kind == "request"
+        assert seeking.read("20260301120000000001").kind == "number"
+        assert seeking.read("+49 1").kind == "nothing"
         assert seeking.read("'pay_1',").kind == "nothing"
         assert seeking.read('"checkout.1"').text == "checkout.1"
 

@@ -190,9 +190,5 @@ def filters(app: flask.Flask) -> None:
         "exact": exact,
         "money": stories.amount,
     }
-    app.jinja_env.tests["sought_in_turn"] = _is_sought
-
-
-def _is_sought(value: str) -> bool:
-    """Whether a value is an id that can be sought in turn."""
-    return seeking.read(value).kind == "object"
+    app.jinja_env.tests["sought_in_turn"] = lambda text: seeking.read(text).kind == "object"
+    app.jinja_env.tests["request_in_turn"] = lambda text: seeking.read(text).kind == "request"

@@ -7,6 +7,7 @@ which the log has the rest.
 import json
 import logging
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 import flask
 from flask import Flask, Response
@@ -88,6 +89,23 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(PaymentsError, _ours)
     app.register_error_handler(http.HTTPException, _werkzeug)
     app.register_error_handler(Exception, _unexpected)
+    app.after_request(_by_path)
+
+
+def _by_path(response: Response) -> Response:
+    """Another spelling of a URL leads on by its path alone, and is kept by nobody.
+
+    The library's answer, which no error handler sees, names scheme and host as the request did: a
+    caller may make them up, and a cache may keep them for others.
+    """
+    redirect = flask.request.routing_exception
+    if isinstance(redirect, RequestRedirect) and response.status_code == redirect.code:
+        path, query = urlsplit(redirect.new_url)[2:4]
+        path = "/" + path.lstrip("/")
+        response.set_data(b"")
+        response.headers["Location"] = f"{path}?{query}" if query else path
+        response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def _ours(error: PaymentsError) -> Response:

@@ -105,23 +105,26 @@ def test_a_phone_in_a_link_is_not_sought(desk):
 NUMBERS = ("015112345678", "004915112345678", "4915112345678", "0151-12345678", "0151.123456789")
 
 
-@pytest.mark.parametrize("text", [*NUMBERS, "Mustermann", "erika.mustermann", "0151-12345678x"])
-def test_what_may_be_a_person_stands_in_no_url_and_not_in_the_trail(other, text):
+TEXTS = (*NUMBERS, "Mustermann", "erika.mustermann", "0151-12345678x")
+
+
+def test_what_may_be_a_person_stands_in_no_url_and_not_in_the_trail(other):
     desk = Desk(other(DEFAULT_REGION=""))
     desk.sign_in()
-    page = desk.sends(SEARCH, q=text)
-    assert page.status_code == 404
-    assert "Location" not in page.headers
-    assert "Nothing is tied to" in shown(page)
-    assert (f"<code>{text}<" in page.text) == (text not in NUMBERS)
-    line = desk.trail(action="console.search")[0]
-    assert line["outcome"] == "not_found"
-    assert text not in str(line)
-    assert line["after"]["what"].startswith(text[:3] + "•" if text in NUMBERS else "hmac:")
-    if text in NUMBERS:
-        before = len(desk.trail(action="console.search"))
+    for text in TEXTS:
+        page = desk.sends(SEARCH, q=text)
+        assert page.status_code == 404, text
+        assert "Location" not in page.headers
+        assert "Nothing is tied to" in shown(page)
+        assert (f"<code>{text}<" in page.text) == (text not in NUMBERS)
+        line = desk.trail(action="console.search")[0]
+        assert line["outcome"] == "not_found"
+        assert text not in str(line)
+        assert line["after"]["what"].startswith(text[:3] + "•" if text in NUMBERS else "hmac:")
+    before = len(desk.trail(action="console.search"))
+    for text in NUMBERS:
         assert "Search for one of these" in shown(desk.get(f"{SEARCH}?q={text}"))
-        assert len(desk.trail(action="console.search")) == before
+    assert len(desk.trail(action="console.search")) == before
 
 
 def test_a_request_whose_id_is_digits_is_found_by_the_form_alone(app, desk, world):

@@ -11,7 +11,6 @@ from flask import Response, render_template
 from flask_limiter.errors import RateLimitExceeded
 from itsdangerous import BadData, URLSafeTimedSerializer
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import RequestRedirect
 
 from payments import clock, config, errors, settings
 from payments.api import limits, requests
@@ -103,10 +102,8 @@ def asked_for(request: ApiRequest) -> str:
     return f"{path}?{query}" if query else path
 
 
-def fault(error: Exception) -> Response | HTTPException:
+def fault(error: Exception) -> Response:
     """Any refusal or fault as a page that says what to do."""
-    if isinstance(error, RequestRedirect):
-        return error
     refusal = _refusal(error)
     request = requests.current()
     request.problem = type(refusal)

@@ -52,13 +52,6 @@ class Strangers:
             # The first try of a window was written when it was made.
             return network, max(1, self._before.get(network, 0))
 
-    def tries(self, network: str, moment_s: float | None = None) -> tuple[int, float]:
-        """How often this very network tried in the present window, and the seconds it still has."""
-        moment_s = time.monotonic() if moment_s is None else moment_s
-        with self._lock:
-            left_s = self._began + WINDOW_S - moment_s
-            return (self._tries.get(network, 0), left_s) if left_s > 0 else (0, 0.0)
-
 
 def init_app(app: Flask) -> None:
     """One count for the process."""

@@ -6,10 +6,10 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from payments import clock, ids, origin
+from payments.api.console import guesses as guessing
 from payments.api.console import sessions
 from payments.api.console.door import pages_of
 from payments.api.console.sign_in import TRIES
-from payments.api.strangers import Strangers
 from payments.db import Sql, in_unit
 from payments.webhooks import backlog
 from tests.console.desk import ANN, BOB, COOKIE, Desk, form_token, shown
@@ -378,13 +378,30 @@ def test_a_fault_of_ours_is_a_page_with_the_request_alone(desk, monkeypatch):
 
 
 def test_tries_are_counted_within_a_minute():
-    guesses = Strangers()
+    guesses = guessing.Guesses()
     assert guesses.tries("a", 0.0) == (0, 0.0)
     guesses.note("a", 10.0)
     guesses.note("a", 11.0)
     assert guesses.tries("a", 30.0) == (2, 40.0)
-    assert guesses.tries("b", 30.0) == (0, 40.0)
+    assert guesses.tries("b", 30.0) == (0, 0.0)
     assert guesses.tries("a", 71.0) == (0, 0.0)
+    guesses.note("a", 71.0)
+    assert guesses.tries("a", 72.0) == (1, 59.0)
+
+
+def test_however_many_guess_each_of_them_is_counted(monkeypatch):
+    guesses = guessing.Guesses()
+    for number in range(1_000):
+        guesses.note(f"198.51.{number}", 1.0)
+    for _ in range(TRIES):
+        guesses.note("203.0.113.9", 2.0)
+    assert guesses.tries("203.0.113.9", 3.0) == (TRIES, 59.0)
+    assert guesses.tries("198.51.7", 3.0)[0] == 1
+    monkeypatch.setattr(guessing, "ADDRESSES", 2)
+    guesses.note("198.51.7", 4.0)
+    assert [guesses.tries(one, 5.0)[0] for one in ("203.0.113.9", "198.51.7", "198.51.8")] == [
+        TRIES, 2, 0,
+    ]  # fmt: skip
 
 
 def test_what_a_link_claims_was_done_is_not_said(desk):

@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException
 from payments import audit, clock, config, db, logs, origin
 from payments.api import callers, limits, requests, strangers
 from payments.api.console import door, pages, sessions
-from payments.api.strangers import Strangers
+from payments.api.console.guesses import Guesses
 from payments.config import NamedSecret
 from payments.errors import RateLimited, Unauthenticated
 from payments.origin import Operator
@@ -104,9 +104,9 @@ def _network() -> str:
     return limits.network(requests.current().client_address)
 
 
-def _guesses() -> Strangers:
+def _guesses() -> Guesses:
     """Wrong tokens of this form alone: a script with an old token locks out nobody beside it."""
-    found: Strangers = current_app.extensions.setdefault("payments_console_guesses", Strangers())
+    found: Guesses = current_app.extensions.setdefault("payments_console_guesses", Guesses())
     return found
 
 

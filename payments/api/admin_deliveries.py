@@ -31,12 +31,12 @@ def requeue_deliveries(body: RequeueRequest) -> dict[str, Any]:
     """Each keeps its id and has a full new schedule; first attempts are spread by `rate`. What is
     beyond `limit` is for another call. Stands in the audit trail, refused calls too.
     """
-    wanted = Wanted(body.status, body.endpoint, body.event_type, body.since, body.until)
-    found = requeue.preview(wanted)
+    these = wanted(body)
+    found = requeue.preview(these)
     made = Requeued(0, None, None)
     if not body.dry_run:
-        ids = [row.id for row in requeue.choose(wanted, body.limit)]
-        made = requeue.make_due(wanted, ids, db.unit().now, body.rate)
+        ids = [row.id for row in requeue.choose(these, body.limit)]
+        made = requeue.make_due(these, ids, db.unit().now, body.rate)
     return {
         "object": "requeue",
         "status": body.status,
@@ -46,6 +46,11 @@ def requeue_deliveries(body: RequeueRequest) -> dict[str, Any]:
         "first_at": _time(made.first_at),
         "last_at": _time(made.last_at),
     }
+
+
+def wanted(body: RequeueRequest) -> Wanted:
+    """Which deliveries are asked for."""
+    return Wanted(body.status, body.endpoint, body.event_type, body.since, body.until)
 
 
 def _time(moment: datetime | None) -> str | None:

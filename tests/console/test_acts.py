@@ -100,6 +100,20 @@ def test_requeue_shows_first_what_it_would_do(app, desk, shop):
     assert statuses(app, shop) == {"failed"}
 
 
+def test_a_preview_is_a_look_in_read_only_mode_too_and_a_wrong_one_is_no_act(desk, shop):
+    desk.does("/admin/console/read_only", on="yes", reason="a look")
+    try:
+        page = desk.get(f"{REQUEUE}?status=failed&endpoint={shop.endpoint}")
+        assert page.status_code == 200
+        assert "failed deliveries match" in shown(page)
+    finally:
+        desk.does("/admin/console/read_only", on="no", reason="looked")
+    before = len(desk.trail())
+    for wrong in ("status=bogus", "endpoint=we_x", "since=yesterday"):
+        assert desk.get(f"{REQUEUE}?{wrong}").status_code == 422
+    assert len(desk.trail()) == before
+
+
 def test_requeue_makes_them_due_with_who_did_it(app, desk, shop):
     said = desk.does(REQUEUE, status="failed", endpoint=shop.endpoint, limit="1", rate="5")
     assert said.startswith("1 delivery is due again, the last of them at ")

@@ -6,9 +6,9 @@ from typing import Any
 from flask import Blueprint, Response
 
 from payments import clock
-from payments.api import admin_deliveries, admin_endpoints, requests
+from payments.api import admin_deliveries, admin_endpoints, bodies, requests
 from payments.api.console import acts, door, pages
-from payments.api.schemas.requeue import MAX_AT_ONCE
+from payments.api.schemas.requeue import MAX_AT_ONCE, RequeueRequest
 from payments.errors import Fault, InvalidRequest
 from payments.events.types import EVENT_TYPES
 from payments.webhooks import backlog, checks, deliveries, requeue, troubles
@@ -73,15 +73,17 @@ def requeue_form() -> Response:
     """What would be sent again, by endpoint, age and last answer; nothing is done here."""
     given = requests.current().args.to_dict()
     given.pop("said", None)
-    found = told = None
+    found = body = None
     if given:
-        told = _wanted(given)
-        found = acts.do(admin_deliveries.requeue_deliveries, told | {"dry_run": True}, intent=None)
+        # Read as any page is: in read-only mode too, and what is refused was no act of anybody's.
+        body = bodies.validate(RequeueRequest, _wanted(given))
+        found = requeue.preview(admin_deliveries.wanted(body))
     return pages.render(
         "requeue.html",
         given=given,
         found=found,
-        sendable=0 if found is None else found["matched"] - found["unsendable"],
+        found_status="" if body is None else body.status,
+        sendable=0 if found is None else found.matched - found.unsendable,
         at_once=MAX_AT_ONCE,
         rate=requeue.RATE,
         statuses=requeue.STATUSES,

@@ -197,7 +197,6 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.register_blueprint(blueprint)
     console.register(app, settings.redis_url)
     counters.begin_at_zero((one.method, one.rule, one.status) for one in routes_of(app))
-    counters.begin_at_zero((one.method, one.rule, one.status) for one in door.pages_of(app))
     return app
 
 

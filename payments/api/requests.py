@@ -131,7 +131,8 @@ def _finish(response: Response) -> Response:
     method = request.method if request.method in _METHODS else "OTHER"
     route = route_name(request)
     took_s = time.perf_counter() - request.started
-    counters.answered(method, route, response.status_code, took_s)
+    counted = counters.CONSOLE if _is_page(request) else route
+    counters.answered(method, counted, response.status_code, took_s)
     log.info(
         "request",
         extra={
@@ -152,3 +153,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 def route_name(request: Request) -> str:
     """The template of the matched URL, or `unmatched`: never the path, which bears ids."""
     return request.url_rule.rule if request.url_rule is not None else "unmatched"
+
+
+def _is_page(request: Request) -> bool:
+    view = flask.current_app.view_functions.get(request.endpoint or "")
+    return bool(getattr(view, "pages", ()))

@@ -88,6 +88,19 @@ FROM_THE_START = (
 )
 
 
+def test_the_consoles_pages_are_one_route(client):
+    asked = {"POST": "/admin/console/sign_in", "GET": "/admin/rq/0/view/jobs"}
+    before = scrape(client)
+    for method, path in asked.items():
+        client.open(path, method=method)
+    after = scrape(client)
+    grew = {key for key in after if after[key] != before.get(key) and "_total{" in key}
+    counted = {key for key in grew if key.startswith("http_requests_total") and "/admin" in key}
+    assert len(counted) == 2 and all('route="/admin/"' in key for key in counted), grew
+    pages = [key for key in after if re.search('route="/admin/(console|rq)', key)]
+    assert pages == []
+
+
 def test_every_series_stands_at_zero_from_the_start(client):
     found = scrape(client)
     assert FROM_THE_START - found.keys() == set()

@@ -96,9 +96,29 @@ def test_over_tls_the_cookie_travels_by_tls_alone(other):
         SIGN_IN, data={"token": ANN}, headers={"Origin": "https://pay.example"}
     )
     cookie = answer.headers["Set-Cookie"]
-    assert cookie.startswith(f"__Secure-{COOKIE}=") and "; Secure" in cookie
+    assert cookie.startswith(f"__Host-{COOKIE}=") and "; Secure" in cookie
+    assert "; Path=/;" in f"{cookie};" and "Domain" not in cookie
     plain = desk.client.post(SIGN_IN, data={"token": ANN}, headers={"Origin": "http://localhost"})
     assert plain.status_code == 403
+
+
+@pytest.mark.parametrize("tossed", ["garbage", None])
+def test_of_two_cookies_neither_opens_anything(app, desk, tossed):
+    ours = desk.cookie()
+    if tossed is None:
+        bob = Desk(app)
+        bob.sign_in(BOB)
+        tossed = bob.cookie()
+    both = {"Cookie": f"{COOKIE}={tossed}; {COOKIE}={ours}"}
+    client = app.test_client(use_cookies=False)
+    for method, path in (("GET", PAGE), ("POST", f"{PAGE}/otp/revert")):
+        answer = client.open(path, method=method, headers=both, data={"form_token": desk.token})
+        assert answer.status_code == 401
+        assert "Sign in again" in shown(answer) and "two sessions" in shown(answer)
+        ended = answer.headers["Set-Cookie"]
+        assert ended.startswith(f"{COOKIE}=;") and "Max-Age=0" in ended and "Path=/admin" in ended
+    assert client.get(SIGN_IN, headers=both).status_code == 200
+    assert desk.get(PAGE).status_code == 200  # by the one that it has
 
 
 def test_the_cookie_opens_no_json_call_and_a_token_no_page(desk, stranger):

@@ -36,12 +36,11 @@ MAX_FIELDS = 50
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The facts of one page. open: shown to anybody. status: of success, for its counters."""
+    """The facts of one page. open: shown to anybody."""
 
     method: str
     rule: str
     open: bool
-    status: int
 
 
 def pages_of(app: Flask) -> list[Page]:
@@ -78,12 +77,14 @@ def register(
 
     polled: a page asks for it by itself, so that it is no sign of anybody's being there.
     """
-    facts = [Page(method, rule, open, 303 if method == "POST" else 200) for rule in rules]
+    facts = [Page(method, rule, open) for rule in rules]
 
     @functools.wraps(view)
     def served(**given: Any) -> Any:
         request = requests.current()
         session = sessions.current()
+        if flask.g.get("console_cookies_clash") and not open:
+            return _expired()
         if session is None and not open:
             return _to_the_door(method, request)
         actor = "anonymous" if session is None else session.operator.scope
@@ -114,8 +115,19 @@ def guard(bp: Blueprint) -> None:
 
 
 def cookie_name() -> str:
-    """A browser takes the prefixed name over TLS alone, so that nobody on the way can set it."""
-    return "__Secure-payments-console" if is_secure() else "payments-console"
+    """A browser takes the prefixed name over TLS and from this very host alone, so that nobody on
+    the way and no neighbour under the same domain can put a session of theirs in its place.
+    """
+    return "__Host-payments-console" if is_secure() else "payments-console"
+
+
+def cookie_facts() -> dict[str, Any]:
+    """How the cookie is set and expired. The prefix asks for the whole host as its path."""
+    secure = is_secure()
+    return {
+        "path": "/" if secure else "/admin", "secure": secure, "httponly": True,
+        "samesite": "Strict",
+    }  # fmt: skip
 
 
 def is_secure() -> bool:
@@ -145,9 +157,11 @@ def _identify() -> None:
     view = flask.current_app.view_functions.get(request.endpoint)
     if not getattr(view, "pages", ()):
         return
-    session = sessions.of_cookie(
-        request.cookies.get(cookie_name()), in_use=not getattr(view, "polled", False)
-    )
+    cookies = request.cookies.getlist(cookie_name())
+    if len(cookies) > 1:  # one of them was set by somebody else, and nothing says which
+        flask.g.console_cookies_clash = True
+        return
+    session = sessions.of_cookie("".join(cookies), in_use=not getattr(view, "polled", False))
     if session is not None:
         flask.g.console_session = session
         request.caller = session.operator
@@ -164,6 +178,14 @@ def _to_the_door(method: str, request: ApiRequest) -> Response:
         # A link on another site: the browser keeps a strict cookie back. From here it sends it.
         return pages.onward(wanted)
     return pages.to_sign_in(wanted)
+
+
+def _expired() -> Response:
+    """Which of two cookies is ours can't be told: neither opens anything, and ours is ended."""
+    requests.current().problem = Unauthenticated
+    response = pages.render("two_cookies.html", 401)
+    response.delete_cookie(cookie_name(), **cookie_facts())
+    return response
 
 
 def _action(request: ApiRequest) -> str:

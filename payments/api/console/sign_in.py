@@ -50,10 +50,7 @@ def let_in() -> Response:
         door.cookie_name(),
         cookie,
         max_age=sessions.LASTS,
-        path="/admin",
-        secure=door.is_secure(),
-        httponly=True,
-        samesite="Strict",
+        **door.cookie_facts(),
     )
     return response
 
@@ -72,9 +69,7 @@ def sign_out() -> Response:
 
     db.in_unit(end, in_read_only=True)
     response = pages.back_to(pages.SIGN_IN, said="You are signed out.")
-    response.delete_cookie(
-        door.cookie_name(), path="/admin", secure=door.is_secure(), httponly=True, samesite="Strict"
-    )
+    response.delete_cookie(door.cookie_name(), **door.cookie_facts())
     return response
 
 

@@ -80,6 +80,17 @@ def _named_entries(raw: object) -> tuple[NamedSecret, ...]:
     return tuple(named)
 
 
+def _told_apart(entries: tuple[NamedSecret, ...]) -> tuple[NamedSecret, ...]:
+    """Two operators are two names to people too: one of them approves what the other proposed."""
+    names = {entry.name for entry in entries}
+    if len({name.casefold() for name in names}) != len(names):
+        raise ValueError(
+            "has names that differ by case alone; give one person's entries the very same name, and"
+            " each person a name of their own"
+        )
+    return entries
+
+
 def _fernet_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
     for place, key in enumerate(keys, start=1):
         try:
@@ -194,7 +205,7 @@ class Settings(BaseSettings):
     secret_key: Secrets = ()
     internal_api_secret: NamedSecrets = ()
     internal_require_hmac: bool = False
-    admin_token: NamedSecrets = ()
+    admin_token: Annotated[NamedSecrets, AfterValidator(_told_apart)] = ()
     metrics_token: Secrets = ()
     encryption_key: Annotated[Secrets, AfterValidator(_fernet_keys)] = ()
 

@@ -25,7 +25,7 @@ class AuditRecord(db.Model):
     __tablename__ = "audit_log"
     __table_args__ = (
         Index("ix_audit_log_subject_id", "subject_id"),
-        Index("ix_audit_log_request_id", "request_id"),
+        Index("ix_audit_log_request_id", "request_id", "created_at", "id"),
         Index("ix_audit_log_created_at_id", "created_at", "id"),
         Index("ix_audit_log_actor_created_at_id", "actor", "created_at", "id"),
         Index("ix_audit_log_action_created_at_id", "action", "created_at", "id"),

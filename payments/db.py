@@ -95,9 +95,11 @@ BROUGHT = "substr(request_id, 1, 4) <> 'rid_'"
 
 
 def brought(name: str) -> sa.Index:
-    """An index of the request ids that callers brought."""
+    """An index of the request ids that callers brought, in time order: one may be of many rows."""
     where = sa.text(BROUGHT)
-    return sa.Index(name, "request_id", postgresql_where=where, sqlite_where=where)
+    return sa.Index(
+        name, "request_id", "created_at", "id", postgresql_where=where, sqlite_where=where
+    )
 
 
 def now() -> datetime:

@@ -1,8 +1,9 @@
 """The console: who is signed in to it; and ways to find what belongs to a request.
 
 Request ids that the service makes bear their time, so rows of such a request are found by their own
-ids; those that callers bring are indexed, and cost who brings none nothing. Only adds, so the
-release before this one goes on serving meanwhile.
+ids; those that callers bring are indexed, in time order since a caller may bring one for any number
+of requests, and cost who brings none nothing. Only adds, so the release before this one goes on
+serving meanwhile.
 """
 
 import sqlalchemy as sa
@@ -35,11 +36,11 @@ def upgrade() -> None:
         op.create_index(
             f"ix_{table}_request_id",
             table,
-            ["request_id"],
+            ["request_id", "created_at", "id"],
             postgresql_where=BROUGHT,
             sqlite_where=BROUGHT,
         )
-    op.create_index("ix_audit_log_request_id", "audit_log", ["request_id"])
+    op.create_index("ix_audit_log_request_id", "audit_log", ["request_id", "created_at", "id"])
 
 
 def downgrade() -> None:

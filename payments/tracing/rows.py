@@ -169,9 +169,8 @@ _EVENTS_OF, _ENTRIES_OF = (
      for ours, which in ((True, _OURS), (False, _BROUGHT))}
     for text in (_EVENT, _ENTRY)
 )  # fmt: skip
-_AUDIT_OF = Sql(
-    _MATCHING.format(f"{_AUDIT} WHERE request_id = :request_id AND {_NO_LOOKS}") + f" LIMIT {LIMIT}"
-)
+# In the order of their index: whatever number of rows bears the id, so many are read.
+_AUDIT_OF = Sql(f"{_AUDIT} WHERE request_id = :request_id AND {_NO_LOOKS} {_NEWEST} LIMIT {LIMIT}")
 
 
 def one(object_id: str) -> Row | None:

@@ -430,6 +430,16 @@ def test_what_a_link_claims_was_done_is_not_said(desk):
     assert form_token(page) == desk.token
 
 
+def test_what_was_done_is_said_to_who_did_it_alone(app, desk, stranger):
+    told = desk.sends(f"{PAGE}/otp/revert").headers["Location"]
+    assert 'role="status"' in desk.get(told).text
+    other = Desk(app)
+    other.sign_in(BOB)
+    assert 'class="note good"' not in other.get(told).text
+    signed = told.partition("said=")[2]
+    assert 'class="note good"' not in stranger.get(f"{SIGN_IN}?said={signed}").text
+
+
 def test_who_acts_is_who_signed_in(app, desk):
     with app.app_context():
         assert origin.current().actor == "system"

@@ -71,7 +71,7 @@ def back_to(path: str, said: str | None = None, **query: Any) -> Response:
     """After a form: to a page that may be loaded again without doing anything again."""
     given = {name: value for name, value in query.items() if value}
     if said is not None:
-        given["said"] = str(_sayer(config.current().secret_key).dumps(said))
+        given["said"] = str(_sayer(config.current().secret_key).dumps([_whose(), said]))
     url = f"{path}?{urlencode(given)}" if given else path
     response = Response(status=303, headers={"Location": url}, mimetype="text/html")
     response.headers["Cache-Control"] = "no-store"
@@ -138,14 +138,21 @@ def _refusal(error: Exception) -> PaymentsError:
 
 
 def _said(signed: str | None) -> str | None:
-    """What the last form's answer was; only what we signed, so that no link can say anything."""
+    """What the last form's answer was: only what we signed, to the session that sent the form, so
+    that no link can say anything.
+    """
     if not signed:
         return None
     try:
-        told = _sayer(config.current().secret_key).loads(signed, max_age=SAID_FOR_S)
-    except BadData:
+        whose, told = _sayer(config.current().secret_key).loads(signed, max_age=SAID_FOR_S)
+    except (BadData, ValueError):
         return None
-    return str(told)
+    return str(told) if whose == _whose() else None
+
+
+def _whose() -> str:
+    session = sessions.current()
+    return "" if session is None else session.id
 
 
 def _sayer(keys: tuple[str, ...]) -> URLSafeTimedSerializer:

@@ -107,6 +107,11 @@ def end(session: Session) -> None:
     _END.run(id=session.id)
 
 
+def leave() -> None:
+    """The rest of this request is nobody's."""
+    flask.g.pop("console_session", None)
+
+
 def prune(limit: int = 1_000) -> int:
     """Forget sessions that have lasted their time, at most so many, in the open unit."""
     return _PRUNE.run(before=db.unit().now - LASTS, limit=limit)

@@ -68,6 +68,7 @@ def sign_out() -> Response:
         )  # fmt: skip
 
     db.in_unit(end, in_read_only=True)
+    sessions.leave()
     response = pages.back_to(pages.SIGN_IN, said="You are signed out.")
     response.delete_cookie(door.cookie_name(), **door.cookie_facts())
     return response

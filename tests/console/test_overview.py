@@ -2,11 +2,13 @@
 
 import json
 import re
+import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
+from threading import BoundedSemaphore, Event, Thread
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -15,6 +17,7 @@ import yaml
 from payments import config
 from payments.api.console import objectives, overview, pages
 from payments.errors import Busy
+from tests.children import wait_until
 from tests.console.desk import Desk, shown
 
 Answer = Callable[[str], tuple[int, bytes]]
@@ -113,6 +116,36 @@ def test_one_that_says_nothing_of_use_costs_a_line(other):
     assert page.status_code == 200
     assert "Prometheus can't be shown: it answers 503" in shown(page)
     assert "Backlog" in page.text
+
+
+def test_a_prometheus_that_answers_a_byte_at_a_time_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(objectives, "WHOLE_S", 0.3)
+    monkeypatch.setattr(objectives, "_WAITING", BoundedSemaphore(1))
+    over = Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection:
+                while not over.wait(0.05):
+                    connection.send(b"H")
+
+        dripping = Thread(target=drip)
+        dripping.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        try:
+            began = time.monotonic()
+            with pytest.raises(objectives.Unanswered, match="in time"):
+                objectives.read(url)
+            assert time.monotonic() - began < 3
+            with pytest.raises(objectives.Unanswered, match="it does not answer$"):
+                objectives.read(url)  # the one thread still waits
+        finally:
+            over.set()
+            dripping.join()
+    with prometheus(known) as url:
+        wait_until(lambda: objectives._WAITING._value == 1, "the thread to end")
+        assert objectives.read(url)
 
 
 def test_a_prometheus_that_is_not_there_costs_a_line(other):

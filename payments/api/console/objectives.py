@@ -11,6 +11,8 @@ import math
 import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
+from queue import Empty, Queue
+from threading import BoundedSemaphore, Thread
 from typing import Any
 
 import requests
@@ -25,7 +27,14 @@ WINDOWS = {300: "5 min", 3600: "1 h", 21_600: "6 h", 259_200: "3 d"}
 BUDGET_DAYS = 30
 """Each minute of them counts alike, as on the dashboard; those without traffic use nothing."""
 CONNECT_S, ANSWER_S = 1.0, 2.0
+WHOLE_S = 4.0
+"""For both questions together."""
+MOST_WAITING = 4
+"""Threads of this process."""
 MAX_ANSWER = 1 << 20
+
+
+_WAITING = BoundedSemaphore(MOST_WAITING)
 
 
 class Unanswered(Exception):
@@ -59,7 +68,35 @@ def promised() -> dict[str, dict[str, Any]]:
 
 
 def read(url: str) -> list[Objective]:
-    """Every objective, as this Prometheus has it. Raises Unanswered."""
+    """Every objective, as this Prometheus has it, within `WHOLE_S`. Raises Unanswered.
+
+    A socket's timeout begins anew with each byte, so whatever answers a byte at a time is left to a
+    thread that ends with it. While `MOST_WAITING` of them wait, nobody is asked.
+    """
+    if not _WAITING.acquire(blocking=False):
+        raise Unanswered("it does not answer")
+    told: Queue[list[Objective] | Exception] = Queue(maxsize=1)
+
+    def ask() -> None:
+        try:
+            told.put(_read(url))
+        except Exception as failure:  # noqa: BLE001 (raised again, by who waits for it)
+            told.put(failure)
+        finally:
+            _WAITING.release()
+
+    Thread(target=ask, name="objectives", daemon=True).start()
+    try:
+        found = told.get(timeout=WHOLE_S)
+    except Empty:
+        log.warning("Prometheus does not answer in time")
+        raise Unanswered("it does not answer in time") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _read(url: str) -> list[Objective]:
     windows = "|".join(str(window) for window in WINDOWS)
     now = {
         sample["metric"].get("__name__", ""): _value(sample)

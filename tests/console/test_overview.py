@@ -18,7 +18,7 @@ from payments import config
 from payments.api.console import objectives, overview, pages
 from payments.errors import Busy
 from tests.children import wait_until
-from tests.console.desk import Desk, shown
+from tests.console.desk import Desk, fail, shown
 
 Answer = Callable[[str], tuple[int, bytes]]
 
@@ -70,7 +70,9 @@ def known(query: str) -> tuple[int, bytes]:
     )
 
 
-def test_without_prometheus_it_says_so_and_shows_what_rows_know(desk):
+def test_without_prometheus_it_says_so_and_shows_what_rows_know(app, desk, world):
+    with app.app_context():
+        fail(world)
     text = shown(desk.get("/admin/"))
     assert "Prometheus is not configured" in text
     for told in ("Backlog", "Overdue", "Endpoints failing 1", "Ledger sound", "Backup never",

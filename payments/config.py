@@ -288,7 +288,7 @@ def _given(environ: Mapping[str, str], root: Path) -> dict[str, str]:
     return {name: value.strip() for name, value in merged.items() if value and value.strip()}
 
 
-def _environment(given: Mapping[str, str]) -> str:
+def _environment(given: Mapping[str, str], serves: bool) -> str:
     """`development` or `production`. Raises ConfigError: the rest can't be judged without it."""
     env = given.get("ENV", "").lower()
     if env in {"development", "production"}:
@@ -300,6 +300,8 @@ def _environment(given: Mapping[str, str]) -> str:
     url = given.get("DB_URL", "")
     if not hosted and _POSTGRES.match(url) and unsafe.may_be_elsewhere(url, given):
         why = "DB_URL is a Postgres that may be another machine's"
+    if why and not serves:
+        return "production"
     if why:
         raise ConfigError(
             [f"ENV: is not set, and {why}: set ENV to production, or to development if it is meant"]
@@ -326,14 +328,18 @@ def _values(given: Mapping[str, str], env: str, root: Path) -> dict[str, Any]:
     return values | {"env": env, "instance_dir": instance}
 
 
-def load_settings(environ: Mapping[str, str] = os.environ, *, root: Path = ROOT) -> Settings:
+def load_settings(
+    environ: Mapping[str, str] = os.environ, *, root: Path = ROOT, serves: bool = True
+) -> Settings:
     """The settings of this environment. Raises ConfigError that names all faults.
 
     root: where `.env`, `.env.example` and a relative `INSTANCE_DIR` are looked for. In development
-    it may write `instance/dev.env`, at the first start.
+    it may write `instance/dev.env`, at the first start. serves: False for a command that answers
+    nobody: the database's address is enough for it, whatever stands guard over callers is not
+    asked for, and a database elsewhere is production's.
     """
     given = _given(environ, root)
-    env = _environment(given)
+    env = _environment(given, serves)
     values = _values(given, env, root)
     faulty: set[str] = set()
     faults: list[str] = []
@@ -348,7 +354,7 @@ def load_settings(environ: Mapping[str, str] = os.environ, *, root: Path = ROOT)
                 shown = "DATABASE_URL"
             faults.append(f"{shown}: {fault['msg'].removeprefix('Value error, ')}")
         settings = Settings(**{name: text for name, text in values.items() if name not in faulty})
-    found = unsafe.refusals(settings, frozenset(given), root=root)
+    found = unsafe.refusals(settings, frozenset(given), root=root) if serves else ()
     faults += [f"{name}: {fault}" for name, fault in found if name.lower() not in faulty]
     if faults:
         raise ConfigError(faults)

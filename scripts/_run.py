@@ -103,7 +103,7 @@ def run(name: str, work: Callable[[], int]) -> int:
     Neither clock nor drain is started. What it can't do it says in a line on stderr.
     """
     try:
-        settings = load_settings()
+        settings = load_settings(serves=False)
         _must_be_there(settings)
         with create_app(settings).app_context(), origin.acting(f"script:{name}"):
             code = work()

@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit 0: nothing to look through. 1: a list. 2: usage. 3: could not run."""
     args = _arguments(argv)
     try:
-        app = create_app(load_settings())
+        app = create_app(load_settings(serves=False))
         try:
             with app.app_context(), origin.acting("script:after_restore"):
                 return work(args)

@@ -242,7 +242,8 @@ def test_every_setting_is_in_the_example_file_with_its_default():
     for name, value in example.items():
         default = config.Settings.model_fields[name.lower()].default
         if value and name != "INSTANCE_DIR":
-            assert value == str(default).lower() if isinstance(default, bool) else str(default)
+            shown = str(default).lower() if isinstance(default, bool) else str(default)
+            assert value == shown, name
 
 
 def test_the_example_file_starts_a_development_machine(tmp_path):

@@ -24,7 +24,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from payments import settings
+from payments import logs, settings
 from payments.api import guards, problems, requests
 from payments.api.requests import ApiRequest
 from payments.counters import RATE_LIMITED
@@ -120,6 +120,7 @@ def _item(text: str) -> RateLimitItem:
 
 def _refused(limiter: Limiter, request: ApiRequest) -> RateLimited:
     RATE_LIMITED.labels("address" if request.caller is None else "caller").inc()
+    logs.bind(limited=_key())  # whose budget: on-call asks the log
     _, _, left_s = _standing(limiter, request)
     return RateLimited(
         "Too many requests. `Retry-After` says when to come back.", retry_after_s=left_s

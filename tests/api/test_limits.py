@@ -1,5 +1,6 @@
 """One budget a minute: whose it is, what it covers, what is left, and life without Redis."""
 
+import json
 import logging
 import time
 
@@ -7,6 +8,7 @@ import pytest
 from redis.commands.core import Script
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from payments import logs
 from payments.api.limits import WindowRedis
 from tests.api import echo
 from tests.api.conftest import ADMIN
@@ -211,3 +213,11 @@ def test_a_redis_that_hangs_costs_one_request_a_moment(make_app, redis_server):
         assert time.monotonic() - begun < 10  # one that waits for an answer waits for minutes
     finally:
         redis_server.resume()
+
+
+def test_the_log_says_whose_budget_it_was(limited, caplog):
+    caplog.handler.setFormatter(logs.JsonLines(logs.Redactor()))
+    statuses(limited, "/nowhere", 6)
+    lines = [json.loads(line) for line in caplog.text.splitlines() if line.startswith("{")]
+    told = [line.get("limited") for line in lines if line["message"] == "request"]
+    assert told == [None] * 5 + ["address:127.0.0.1"]

@@ -121,9 +121,15 @@ def _shorter(seconds: int, speed: float) -> int:
     return max(1, round(seconds / speed)) if seconds else 0
 
 
-def text(speed: float = 1.0) -> str:
-    """The file's text."""
-    return HEAD + yaml.safe_dump(rules(speed), sort_keys=False, width=1000, allow_unicode=True)
+def text(speed: float = 1.0, runbook: str = RUNBOOK) -> str:
+    """The file's text. runbook: where `runbook_url` leads, with the alert's name as anchor."""
+    made = rules(speed)
+    for group in made["groups"]:
+        for rule in group["rules"]:
+            if "alert" in rule:
+                notes = rule["annotations"]
+                notes["runbook_url"] = runbook + notes["runbook_url"].removeprefix(RUNBOOK)
+    return HEAD + yaml.safe_dump(made, sort_keys=False, width=1000, allow_unicode=True)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -133,9 +139,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--speed", type=float, default=1.0, help="make windows so many times shorter"
     )
+    parser.add_argument(
+        "--runbook",
+        default=RUNBOOK,
+        metavar="URL",
+        help="where your people read ops/RUNBOOK.md: a page links to its alert's entry there",
+    )
     parser.add_argument("--out", type=Path, default=RULES, help="write there")
     args = parser.parse_args(argv)
-    made = text(args.speed)
+    made = text(args.speed, args.runbook)
     if args.check:
         if args.out.exists() and args.out.read_text() == made:
             return FINE

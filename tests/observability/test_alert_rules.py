@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from payments import app, gauges, totals
 from scripts import alert_rules
@@ -243,3 +244,17 @@ def test_rules_ask_for_metrics_that_there_are():
     }
     assert {name.strip(")") for name in asked} - known - process_counters == set()
     assert set(slos) == {"uptime", "errors", "latency", "delivery"}
+
+
+def test_a_page_can_link_to_where_the_runbook_is_read(tmp_path):
+    there = "https://wiki.example/payments/runbook"
+    assert alert_rules.main(["--runbook", there, "--out", str(tmp_path / "rules.yml")]) == 0
+    made = yaml.safe_load((tmp_path / "rules.yml").read_text())
+    links = [
+        rule["annotations"]["runbook_url"]
+        for group in made["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+    assert f"{there}#servicedown" in links
+    assert all(link.startswith(f"{there}#") for link in links)

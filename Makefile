@@ -38,9 +38,9 @@ migrate: .venv/run.stamp ## bring the database up to the newest migration
 test: .venv/dev.stamp ## all that CI runs: lint, types, contract, tests on both databases, coverage
 	ops/dev/servers.sh
 	$(MAKE) --no-print-directory lint types contract
-	.venv/bin/python -m pytest -n auto --cov --cov-report= $(MEASURED)
+	.venv/bin/python -m pytest -n auto --dist worksteal --cov --cov-report= $(MEASURED)
 	.venv/bin/coverage report --include='$(GATED)' --fail-under=100
-	.venv/bin/python -m pytest -n auto $(MEASURED:%=--ignore=%)
+	.venv/bin/python -m pytest -n auto --dist worksteal $(MEASURED:%=--ignore=%)
 
 lint: .venv/dev.stamp ## style: ruff
 	.venv/bin/ruff check

@@ -191,8 +191,12 @@ class Sql:
         driver = active.store.driver
         try:
             cursor = active.connection.cursor()
-            driver.execute(cursor, self._compiled[driver.name], self._bound(binds))
-            return take(driver, cursor)
+            try:
+                driver.execute(cursor, self._compiled[driver.name], self._bound(binds))
+                return take(driver, cursor)
+            except driver.errors:
+                cursor.close()  # whoever keeps the error keeps the cursor, and SQLite its file open
+                raise
         except driver.errors as fault:
             raise active.translated(fault) from fault
 

@@ -4,6 +4,7 @@ A test that takes `database`, or anything built on it, runs on SQLite and on Pos
 """
 
 import gc
+import os
 import signal
 import threading
 import time
@@ -61,6 +62,12 @@ def pytest_collection_finish() -> None:
     """What was imported so far stays: the collector need not walk through it in each test."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """For `-n auto`: half of a test is waiting for a server, a lease, a schedule."""
+    return len(os.sched_getaffinity(0)) + 2
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -35,19 +35,6 @@ class Answered:
             yield Curve(self.asked.name(series), tuple(series.points))
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a panel's inside is, and the time it shows."""
-
-    x: float
-    y: float
-    w: float
-    h: float
-    start: float
-    end: float
-    step_s: float
-
-
 def picture(
     board: Mapping[str, Any], prometheus: Prometheus, start: datetime, end: datetime, said: str
 ) -> str:
@@ -91,7 +78,7 @@ def _panel(
     yield ink.text(
         x + 10, y + 18, panel["title"], size=TITLE_SIZE, bold=True, room=w - 14, fill="ink"
     )
-    inside = Place(x + 10, y + 30, w - 20, h - 38, *times)
+    inside = Frame(x + 10, y + 30, w - 20, h - 38, *times)
     if any(each.points for found in answered for each in found.series):
         yield from _KINDS[panel["type"]](panel, answered, inside)
     else:
@@ -99,13 +86,12 @@ def _panel(
         yield ink.text(x + w / 2, y + h / 2 + 8, nothing, size=13, fill="dim", at="middle")
 
 
-def _timeseries(panel: Mapping[str, Any], answered: Sequence[Answered], at: Place) -> Iterator[str]:
+def _timeseries(panel: Mapping[str, Any], answered: Sequence[Answered], at: Frame) -> Iterator[str]:
     curves = [curve for each in answered for curve in each.curves()]
-    frame = Frame(at.x, at.y, at.w, at.h, at.start, at.end, at.step_s)
-    yield from Chart(panel, curves, frame).svg()
+    yield from Chart(panel, curves, at).svg()
 
 
-def _stat(panel: Mapping[str, Any], answered: Sequence[Answered], at: Place) -> Iterator[str]:
+def _stat(panel: Mapping[str, Any], answered: Sequence[Answered], at: Frame) -> Iterator[str]:
     curves = [curve for each in answered for curve in each.curves() if curve.points]
     shows = panel["options"]["textMode"]
     if panel["options"]["graphMode"] == "area":
@@ -126,7 +112,7 @@ def _stat(panel: Mapping[str, Any], answered: Sequence[Answered], at: Place) -> 
         )  # fmt: skip
 
 
-def _spark(panel: Mapping[str, Any], curve: Curve, at: Place) -> Iterator[str]:
+def _spark(panel: Mapping[str, Any], curve: Curve, at: Frame) -> Iterator[str]:
     """Its course, small, at the panel's foot."""
     values = [value for _, value in curve.points]
     low, high = min(values), max(values)
@@ -154,7 +140,7 @@ def _valued(panel: Mapping[str, Any], value: float) -> tuple[str, str]:
     return shown, units.colour(value, defaults["thresholds"])
 
 
-def _gauges(panel: Mapping[str, Any], answered: Sequence[Answered], at: Place) -> Iterator[str]:
+def _gauges(panel: Mapping[str, Any], answered: Sequence[Answered], at: Frame) -> Iterator[str]:
     curves = [curve for each in answered for curve in each.curves() if curve.points]
     highest = max(curve.highest for curve in curves)
     most = panel["fieldConfig"]["defaults"].get("max", highest) or 1
@@ -174,7 +160,7 @@ def _gauges(panel: Mapping[str, Any], answered: Sequence[Answered], at: Place) -
         yield ink.text(at.x + at.w, middle + 4, words, fill=colour, bold=True, at="end")
 
 
-def _table(panel: Mapping[str, Any], answered: Sequence[Answered], at: Place) -> Iterator[str]:
+def _table(panel: Mapping[str, Any], answered: Sequence[Answered], at: Frame) -> Iterator[str]:
     series = [each for found in answered for each in found.series if each.points]
     names = sorted({name for each in series for name in each.labels})
     lines = sorted(tuple(each.labels.get(name, "") for name in names) for each in series)
@@ -193,7 +179,7 @@ def _table(panel: Mapping[str, Any], answered: Sequence[Answered], at: Place) ->
         yield ink.text(at.x + at.w, at.y + 12, more, fill="dim", at="end")
 
 
-_KINDS: dict[str, Callable[[Mapping[str, Any], Sequence[Answered], Place], Iterator[str]]] = {
+_KINDS: dict[str, Callable[[Mapping[str, Any], Sequence[Answered], Frame], Iterator[str]]] = {
     "timeseries": _timeseries,
     "stat": _stat,
     "bargauge": _gauges,

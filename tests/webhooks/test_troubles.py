@@ -55,3 +55,11 @@ def test_what_it_answered_newest_first():
 def test_an_endpoint_that_is_none_is_not_found():
     with pytest.raises(NotFound):
         troubles.get(ids.new("we"))
+
+
+def test_who_was_disabled_is_shown_with_nothing_waiting_unless_the_merchant_did_it():
+    ours, theirs, failing = (world.endpoint(world.merchant(), proven=True) for _ in range(3))
+    world.change("webhook_endpoints", ours, status="disabled", disabled_reason="failing")
+    world.change("webhook_endpoints", theirs, status="disabled", disabled_reason="merchant")
+    world.change("webhook_endpoints", failing, failures=3)
+    assert [row.id for row in troubles.endpoints()] == [failing, ours]

@@ -176,6 +176,31 @@ def test_what_is_no_secret_stays(harmless, lines):
     assert lines.last["message"] == harmless
 
 
+def test_what_was_clean_before_is_still_looked_at_in_another_text(lines):
+    for text in ("all is well", "all is well", f"all is well {ADMIN}", "call +4915112345678"):
+        log.info("%s", text)
+    assert [line["message"] for line in lines.all] == [
+        "all is well", "all is well", "all is well [redacted]", "call [redacted]",
+    ]  # fmt: skip
+
+
+def test_more_texts_than_are_remembered_are_redacted_all_the_same(lines, monkeypatch):
+    monkeypatch.setattr(logs, "CLEAN_TEXTS", 2)
+    for number in range(4):
+        log.info("%s", f"text {number}")
+        log.info("%s", "call +4915112345678")
+    assert [line["message"] for line in lines.all[::2]] == [f"text {n}" for n in range(4)]
+    assert {line["message"] for line in lines.all[1::2]} == {"call [redacted]"}
+
+
+def test_a_secret_in_the_shape_of_an_id_is_a_secret(lines, tmp_path):
+    shaped = "adm_0193a5e7c2d87f3a9b1c2d3e4f506172"
+    environ = {"ENV": "development", "ADMIN_TOKEN": shaped}
+    logs.configure(load_settings(environ, root=tmp_path), lines.stream)
+    log.info("by", extra={"actor": f"operator:{shaped}", "other": shaped})
+    assert shaped not in lines.text
+
+
 def test_numbers_ids_and_times_stay_as_they_are(lines):
     moment = clock.parse_rfc3339("2026-03-01T09:00:00Z")
     log.info("x", extra={"amount": 493027, "api_key_id": "key_1", "seen_at": moment, "ok": True})

@@ -251,7 +251,7 @@ def _row_type(names: tuple[bytes, ...]) -> Any:
     return namedtuple("Row", [name.decode() for name in names], rename=True)  # noqa: PYI024
 
 
-_PART = re.compile(r"%\((\w+)\)s|%%")
+_BIND = re.compile(r"%\((\w+)\)s")
 
 
 def _literal_text(
@@ -262,24 +262,32 @@ def _literal_text(
     Raises TypeError for a value that is neither text, whole number, time nor null, and psycopg's
     DataError for a NUL.
     """
+    head, *parts = _parts(text)
+    found = [head]
+    for name, after in parts:
+        value = binds[name]
+        if isinstance(value, str):
+            if "\0" in value:
+                raise psycopg.DataError("a text for Postgres can't hold NUL")
+            found.append(bytes(quoted(value.encode())).decode())
+        elif value is None:
+            found.append("NULL")
+        elif isinstance(value, int) and not isinstance(value, bool):
+            found.append(f"({value})")
+        elif isinstance(value, datetime):
+            found.append(f"'{clock.aware(value).isoformat()}'::timestamptz")
+        else:
+            raise TypeError(f"{name} can't be sent with a BEGIN or COMMIT: {type(value)}")
+        found.append(after)
+    return "".join(found)
 
-    def literal(match: re.Match[str]) -> str:
-        if match[1] is None:
-            return "%"
-        value = binds[match[1]]
-        if value is None:
-            return "NULL"
-        if isinstance(value, int) and not isinstance(value, bool):
-            return f"({value})"
-        if isinstance(value, datetime):
-            return f"'{clock.aware(value).isoformat()}'::timestamptz"
-        if not isinstance(value, str):
-            raise TypeError(f"{match[1]} can't be sent with a BEGIN or COMMIT: {type(value)}")
-        if "\0" in value:
-            raise psycopg.DataError("a text for Postgres can't hold NUL")
-        return bytes(quoted(value.encode())).decode()
 
-    return _PART.sub(literal, text)
+@lru_cache(maxsize=512)
+def _parts(text: str) -> tuple[Any, ...]:
+    """What stands before the first bind; then each bind's name with what stands after it."""
+    head, *rest = _BIND.split(text)
+    pairs = zip(rest[::2], (after.replace("%%", "%") for after in rest[1::2]), strict=True)
+    return head.replace("%%", "%"), *pairs
 
 
 def _checked(binds: Mapping[str, Any]) -> Mapping[str, Any]:

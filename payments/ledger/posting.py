@@ -57,6 +57,11 @@ _POST = Sql(
     " :posting_ids::text[], :account_ids::text[], :amounts::bigint[], :held_on, :released::bigint)",
     writes=True,
 )
+_WITHIN = (
+    "(SELECT row_to_json(refused)::text FROM post_entry(:entry_id, :kind, {subject}, :caller,"
+    " :request_id, :posting_ids::text[], ARRAY[{accounts}], ARRAY[{amounts}]::bigint[], NULL, 0)"
+    " AS refused)"
+)
 _ACCOUNTS = Sql(
     "SELECT id, kind, currency, balance, held, floor, frozen_at FROM accounts"
     " WHERE id IN (SELECT value FROM json_each(:account_ids)) ORDER BY rank, id"
@@ -111,6 +116,36 @@ def post(
     if refused is not None:
         refuse(refused, -kept.get(refused.account_id, 0), reveal)
     return Posted(entry_id, unit.now)
+
+
+def within(subject: str, lines: Mapping[str, str]) -> str:
+    """SQL for Postgres that posts an entry as a part of another statement, in the same round trip.
+
+    subject: a column. lines: account to amount, each an expression; those of 0 are dropped. Its
+    value is null, or the refusal for `settle`; `begun` has the rest of its binds.
+    """
+    return _WITHIN.format(
+        subject=subject, accounts=", ".join(lines), amounts=", ".join(lines.values())
+    )
+
+
+def begun(kind: str, lines: int) -> dict[str, Any]:
+    """The binds of `within`: a fresh entry of so many lines, by whoever acts now."""
+    who = origin.current()
+    return {
+        "entry_id": ids.new("ent"),
+        "kind": kind,
+        "caller": who.actor,
+        "request_id": who.request_id,
+        "posting_ids": [ids.new("pst") for _ in range(lines)],
+    }
+
+
+def settle(refused: str | None, lines: Mapping[str, int], *, reveal: bool = False) -> None:
+    """Raise what the refusal of `within` means, as `post` of these lines does; None: it is done."""
+    if refused is not None:
+        refusal = Refusal(**json.loads(refused))
+        refuse(refusal, -lines.get(refusal.account_id, 0), reveal)
 
 
 def refuse(refused: Refusal | Row, needed: int, reveal: bool) -> NoReturn:

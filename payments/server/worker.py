@@ -13,7 +13,6 @@ import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
@@ -24,6 +23,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from payments.server import refusals
 from payments.server.arriving import Arriving
+from payments.server.threads import Threads
 
 BODY_BYTES = 64 * 1024
 ARRIVES_WITHIN_S = 10.0
@@ -74,11 +74,41 @@ class Connection(TConn):
 class PatientWorker(ThreadWorker):
     """The worker. States that only wait belong to the loop; `handle` alone runs in a thread."""
 
+    tpool: Threads[Connection]
+
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
+        self._told_at = 0.0
         # In the order of their ends, for each kind waits equally long.
         self._arriving: OrderedDict[Connection, None] = OrderedDict()
         self._leaving: OrderedDict[Connection, None] = OrderedDict()
+
+    def get_thread_pool(self) -> Threads[Connection]:
+        """Threads of our own, in the child."""
+        return Threads(self.cfg.threads, self.handle)
+
+    def run(self) -> None:
+        """The loop, until it is told to stop; however it ends, its threads end too."""
+        self.poller.register(self.tpool, selectors.EVENT_READ, self._collect)
+        try:
+            super().run()
+        finally:
+            self.tpool.shutdown()
+
+    def notify(self) -> None:
+        """Tell the arbiter of being alive, once a second: it is asked in every turn of the loop."""
+        now = time.monotonic()
+        if now - self._told_at >= 1:
+            self._told_at = now
+            super().notify()
+
+    def enqueue_req(self, conn: Connection) -> None:
+        """Give it to a thread."""
+        self.tpool.put(conn)
+
+    def _collect(self, _pool: Threads[Connection]) -> None:
+        for conn, keep in self.tpool.finished():
+            self._finish(conn, keep)
 
     def accept(self, listener: socket.socket) -> None:
         """Take a connection. It is idle until it says something."""
@@ -214,9 +244,8 @@ class PatientWorker(ThreadWorker):
     def _public_url(self) -> str:
         return self.wsgi.extensions["payments_settings"].public_url
 
-    def finish_request(self, conn: Connection, fs: Future[bool]) -> None:
+    def _finish(self, conn: Connection, keep: bool) -> None:
         """Back in the loop: on to the next request, or to the end."""
-        keep = not fs.cancelled() and fs.result()
         if conn.sock.fileno() < 0:  # an answer that broke off halfway was ended in the thread
             self._close(conn)
             return

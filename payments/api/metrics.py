@@ -3,15 +3,15 @@
 import hmac
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from flask import Blueprint, Response
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from payments import config, gauges, totals
+from payments import config, counters, gauges, totals
 from payments.api import callers, guards, requests
 from payments.api.routing import route
 from payments.errors import Busy, Unauthenticated
@@ -74,7 +74,7 @@ def _of_processes() -> Iterator[Metric]:
     if folder is None:
         yield from REGISTRY.collect()
     else:
-        yield from MultiProcessCollector(None, path=folder).collect()
+        yield from counters.of_all_processes(Path(folder))
 
 
 def _of_transactions() -> Iterator[Metric]:

@@ -2,9 +2,14 @@
 
 import re
 import signal
+from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 import requests as http
+from prometheus_client import mmap_dict
+from prometheus_client.core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
 from payments import counters, db, totals
@@ -306,6 +311,42 @@ def test_processes_tell_one_sum_and_the_dead_are_not_forgotten(environ, tmp_path
         wait_until(lambda: counted() == 60, "the sum as it was")
         ask(10)
         assert {counted() for _ in range(6)} == {70}
+
+
+def write_counted(folder: Path, process: int) -> None:
+    """As a web process leaves its files: the second one has a route more."""
+    counted = mmap_dict.MmapedDict(str(folder / f"counter_{process}.db"))
+    took = mmap_dict.MmapedDict(str(folder / f"histogram_{process}.db"))
+    for route in ("/health", "/v1/pay")[:process]:
+        labels = ["method", "route"], ["GET", route]
+        key = mmap_dict.mmap_key("http_requests", "http_requests_total", *labels, "Answered.")
+        counted.write_value(key, 3.0 * process, 0.0)
+        name = "http_request_duration_seconds"
+        took.write_value(mmap_dict.mmap_key(name, f"{name}_sum", *labels, "Took."), 0.5, 0.0)
+        for below, value in (("0.5", 2.0), ("2.5", 0.0), ("10.0", 1.0), ("+Inf", 1.0)):
+            names, values = [*labels[0], "le"], [*labels[1], below]
+            key = mmap_dict.mmap_key(name, f"{name}_bucket", names, values, "Took.")
+            took.write_value(key, value * process, 0.0)
+    counted.close()
+    took.close()
+
+
+def test_the_sum_of_processes_is_the_library_s_own_and_keys_are_read_once(tmp_path, monkeypatch):
+    for process in (1, 2):
+        write_counted(tmp_path, process)
+
+    def told(families: Iterable[Metric]) -> set[str]:
+        return {
+            f"{one.type} {one.documentation} {each.name}{sorted(each.labels.items())} {each.value}"
+            for one in families
+            for each in one.samples
+        }
+
+    wanted = told(MultiProcessCollector(None, path=str(tmp_path)).collect())
+    assert any(each.endswith(" 9.0") for each in wanted)
+    assert told(counters.of_all_processes(tmp_path)) == wanted
+    monkeypatch.setattr("json.loads", None)
+    assert told(counters.of_all_processes(tmp_path)) == wanted
 
 
 def test_a_redis_that_nobody_configured_is_not_missed(make_app):

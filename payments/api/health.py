@@ -9,11 +9,13 @@ from prometheus_client.exposition import choose_encoder
 from payments import VERSION, config
 from payments.api import guards, requests
 from payments.api.bodies import Body
-from payments.api.metrics import MEDIA, OPENMETRICS
 from payments.api.routing import Answer, route
 from payments.operations import health
 
 bp = Blueprint("health", __name__)
+
+OPENMETRICS = "application/openmetrics-text"
+"""What only a scrape of Prometheus asks for."""
 
 
 class Live(Body):
@@ -57,7 +59,7 @@ def whole() -> Answer:
     "/health/live",
     caller=guards.probe,
     answer=Live,
-    media=("application/json", *MEDIA),
+    media=("application/json", OPENMETRICS),
     summary="Whether the process answers",
 )
 def live() -> Answer | Response:

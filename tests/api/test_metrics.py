@@ -163,10 +163,11 @@ def test_the_token_is_asked_for_where_there_is_one(make_app):
     assert read(answers[2].text)[key] - read(answers[0].text)[key] == 1
 
 
-def test_openmetrics_is_spoken_where_it_is_asked_for(client):
-    answer = client.get("/metrics", headers={"Accept": "application/openmetrics-text"})
-    assert answer.mimetype == "application/openmetrics-text"
-    assert answer.text.endswith("# EOF\n")
+def test_the_text_is_the_one_that_is_written_fast_whatever_prometheus_would_rather_have(client):
+    accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+    answer = client.get("/metrics", headers={"Accept": accept})
+    assert answer.content_type == "text/plain; version=0.0.4; charset=utf-8"
+    assert "# TYPE http_requests_total counter\n" in answer.text
 
 
 @pytest.mark.usefixtures("app_context")

@@ -17,6 +17,8 @@ FOLDER = ROOT / "ops" / "observability"
 RULES = FOLDER / "prometheus" / "alerts.yml"
 HEAD = "# Made by scripts/alert_rules.py of slos.toml and alerts.toml: change those, then run it.\n"
 RUNBOOK = "ops/RUNBOOK.md"
+DASHBOARD = "payments"
+"""The one that each alert leads to, by its uid: below `/d/` in Grafana."""
 FINE, FOUND = 0, 1
 
 
@@ -96,7 +98,8 @@ def _rule(name: str, expr: str, for_: str, labels: dict[str, str], summary: str)
         "annotations": {
             "summary": summary,
             "runbook_url": f"{RUNBOOK}#{name.lower()}",
-            "dashboard": "payments",
+            "dashboard": DASHBOARD,
+            "dashboard_url": f"/d/{DASHBOARD}",
         },
     }
 
@@ -121,14 +124,17 @@ def _shorter(seconds: int, speed: float) -> int:
     return max(1, round(seconds / speed)) if seconds else 0
 
 
-def text(speed: float = 1.0, runbook: str = RUNBOOK) -> str:
-    """The file's text. runbook: where `runbook_url` leads, with the alert's name as anchor."""
+def text(speed: float = 1.0, runbook: str = RUNBOOK, grafana: str = "") -> str:
+    """The file's text. runbook: where `runbook_url` leads, with the alert's name as anchor.
+    grafana: where that is, for `dashboard_url`.
+    """
     made = rules(speed)
     for group in made["groups"]:
         for rule in group["rules"]:
             if "alert" in rule:
                 notes = rule["annotations"]
                 notes["runbook_url"] = runbook + notes["runbook_url"].removeprefix(RUNBOOK)
+                notes["dashboard_url"] = grafana.rstrip("/") + notes["dashboard_url"]
     return HEAD + yaml.safe_dump(made, sort_keys=False, width=1000, allow_unicode=True)
 
 
@@ -145,9 +151,15 @@ def main(argv: list[str] | None = None) -> int:
         metavar="URL",
         help="where your people read ops/RUNBOOK.md: a page links to its alert's entry there",
     )
+    parser.add_argument(
+        "--grafana",
+        default="",
+        metavar="URL",
+        help="where your Grafana is: a page links to its dashboard there",
+    )
     parser.add_argument("--out", type=Path, default=RULES, help="write there")
     args = parser.parse_args(argv)
-    made = text(args.speed, args.runbook)
+    made = text(args.speed, args.runbook, args.grafana)
     if args.check:
         if args.out.exists() and args.out.read_text() == made:
             return FINE

@@ -1,6 +1,7 @@
 """Each alert fires where it should, stays silent where it should not, by promtool's own clock."""
 
 import json
+import re
 import subprocess
 import tomllib
 from functools import cache
@@ -57,6 +58,29 @@ def ages(name: str, at_s: int) -> dict[str, str]:
 
 def counts(name: str, labels: str, each_minute: float) -> dict[str, str]:
     return gauge(name, f"0+{each_minute}x60", labels)
+
+
+def burning(slo: str, times: float, steps: int) -> dict[str, str]:
+    """Series in which the objective's budget burns so many times as fast as it lasts."""
+    facts = tomllib.loads((alert_rules.FOLDER / "slos.toml").read_text())[slo]
+    bad = times * (100 - facts["objective"]) / 100
+
+    def grows(each_step: float) -> str:
+        return f"0+{each_step:.6f}x{steps}"
+
+    if slo == "uptime":  # of a thousand servers
+        return {UP: f"{1 - bad:.6f}x{steps}"}
+    if slo == "errors":
+        return {HTTP % 200: grows(1000 * (1 - bad)), HTTP % 500: grows(1000 * bad)}
+    if slo == "latency":
+        return took(grows(1000 * (1 - bad)), grows(1000))
+    first, live = "payments_webhook_first_attempts_total", "payments_webhook_live_attempts_total"
+    return {
+        f'{first}{{on_time="true",instance="a"}}': grows(1000 * (1 - bad)),
+        f'{first}{{on_time="false",instance="a"}}': grows(1000 * bad),
+        f'{live}{{outcome="success",instance="a"}}': grows(1000 * (1 - bad)),
+        f'{live}{{outcome="failure",instance="a"}}': grows(1000 * bad),
+    }
 
 
 CASES: Cases = {
@@ -174,10 +198,20 @@ def alerts() -> list[dict[str, Any]]:
 
 
 def fires(name: str, series: dict[str, str], at: str, folder: Path) -> bool:
-    """Whether the alert fires at that time: promtool is asked as if it did not."""
+    """Whether the alert fires at that time."""
+    return bool(_told(name, series, at, folder, "10m" if at.endswith("h") else "1m"))
+
+
+def firing(name: str, series: dict[str, str], at: str, folder: Path, every: str) -> set[str]:
+    """Which burn rates of the alert fire at that time. every: between a series' values."""
+    return set(re.findall(r'burn="([\d.]+)"', _told(name, series, at, folder, every)))
+
+
+def _told(name: str, series: dict[str, str], at: str, folder: Path, every: str) -> str:
+    """What promtool says, asked as if the alert did not fire; nothing where it does not."""
     test = {
         "rule_files": [str(alert_rules.RULES)],
-        "evaluation_interval": (every := "10m" if at.endswith("h") else "1m"),
+        "evaluation_interval": every,
         "tests": [
             {
                 "interval": every,
@@ -193,9 +227,9 @@ def fires(name: str, series: dict[str, str], at: str, folder: Path) -> bool:
     )
     said = told.stdout + told.stderr
     if told.returncode == 0:
-        return False
+        return ""
     assert f"alertname: {name}," in said, said
-    return True
+    return said
 
 
 def test_the_rules_are_what_the_objectives_make(tmp_path):
@@ -225,6 +259,7 @@ def test_every_alert_says_for_whom_and_where_to_read_on():
         notes = rule["annotations"]
         assert notes["summary"].endswith(".")
         assert notes["runbook_url"] == f"{alert_rules.RUNBOOK}#{rule['alert'].lower()}"
+        assert notes["dashboard_url"] == f"/d/{notes['dashboard']}"
 
 
 def test_rules_ask_for_metrics_that_there_are():
@@ -246,15 +281,43 @@ def test_rules_ask_for_metrics_that_there_are():
     assert set(slos) == {"uptime", "errors", "latency", "delivery"}
 
 
-def test_a_page_can_link_to_where_the_runbook_is_read(tmp_path):
-    there = "https://wiki.example/payments/runbook"
-    assert alert_rules.main(["--runbook", there, "--out", str(tmp_path / "rules.yml")]) == 0
+def test_a_page_can_link_to_where_runbook_and_dashboards_are_read(tmp_path):
+    there, grafana = "https://wiki.example/payments/runbook", "https://grafana.example/"
+    rules = str(tmp_path / "rules.yml")
+    assert alert_rules.main(["--runbook", there, "--grafana", grafana, "--out", rules]) == 0
     made = yaml.safe_load((tmp_path / "rules.yml").read_text())
-    links = [
-        rule["annotations"]["runbook_url"]
+    notes = [
+        rule["annotations"]
         for group in made["groups"]
         for rule in group["rules"]
         if "alert" in rule
     ]
+    links = [each["runbook_url"] for each in notes]
     assert f"{there}#servicedown" in links
     assert all(link.startswith(f"{there}#") for link in links)
+    assert {each["dashboard_url"] for each in notes} == {"https://grafana.example/d/payments"}
+
+
+@pytest.mark.parametrize(
+    ("ok", "failing", "pages"),
+    [(6, 3, True), (4, 2, True), (7, 3, False), (5, 2, False), (100, 5, True), (100, 4, False)],
+)
+def test_five_endpoints_or_a_third_of_them_page(ok, failing, pages, tmp_path):
+    assert fires("WebhookFailureRate", endpoints(ok, failing), "10m", tmp_path) is pages
+
+
+@pytest.mark.parametrize("slo", ["uptime", "errors", "latency", "delivery"])
+@pytest.mark.parametrize("burn", alert_rules.BURNS, ids=lambda burn: f"{burn.times:g}")
+def test_each_burn_rate_fires_by_itself(slo, burn, tmp_path):
+    """A budget that burns a fifth faster than that: it fires, and none that is for faster ones."""
+    every_s = burn.short_s // 5
+    steps = (burn.long_s + burn.for_s) // every_s + 5
+    title, at = f"{slo.capitalize()}BudgetBurn", f"{steps * every_s}s"
+
+    def found(times: float) -> set[str]:
+        return firing(title, burning(slo, times, steps), at, tmp_path, every=f"{every_s}s")
+
+    faster = {f"{each.times:g}" for each in alert_rules.BURNS if each.times > burn.times}
+    loud = found(burn.times * 1.2)
+    assert f"{burn.times:g}" in loud and not loud & faster
+    assert f"{burn.times:g}" not in found(burn.times * 0.8)

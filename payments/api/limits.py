@@ -18,7 +18,7 @@ import flask
 from flask import Flask, Response
 from flask_limiter import ApplicationLimit, Limiter
 from flask_limiter.errors import RateLimitExceeded
-from limits import RateLimitItem, parse
+from limits import RateLimitItem, RateLimitItemPerMinute, parse
 from limits.storage import RedisStorage
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -41,6 +41,20 @@ OTP_RULES = ("/v1/auth/otp", "/v1/auth/token")
 """What `exempt_otp` leaves out of this budget; their own limits are counted from rows."""
 REDIS_TIMEOUT_S = 0.25
 """A Redis that hangs costs the first request this, not a worker."""
+
+
+class PerMinute(RateLimitItem):
+    """A window whose key does not name its limit: when that changes, what was counted stands.
+
+    The library's own would begin anew for everyone. Defined, it is what `parse` makes of `minute`.
+    """
+
+    GRANULARITY = RateLimitItemPerMinute.GRANULARITY
+
+    def key_for(self, *identifiers: bytes | str | float) -> str:
+        """The identifiers alone."""
+        named = RateLimitItemPerMinute(0, self.multiples, self.namespace)
+        return str(named.key_for(*identifiers))
 
 
 class WindowRedis(RedisStorage):

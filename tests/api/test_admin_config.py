@@ -60,6 +60,21 @@ def test_a_change_is_in_force_in_every_process_within_two_seconds(client, ann, o
     assert before != policy(other)
 
 
+def test_a_change_hands_nobody_a_fresh_window(client, ann):
+    def left() -> str:
+        answer = client.get("/v1/nothing", environ_base=ADDRESS)
+        return str(answer.headers["RateLimit"]).partition(";t=")[0]
+
+    told(ann.post(URL, {"per_minute": 100}))
+    assert [left() for _ in range(3)] == [f'"minute";r={n}' for n in (99, 98, 97)]
+    told(ann.post(URL, {"per_minute": 50}))
+    assert left() == '"minute";r=46'
+    told(ann.post(URL, {"per_minute": 4}))
+    assert client.get("/v1/nothing", environ_base=ADDRESS).status_code == 429
+    told(ann.post(URL, {"per_minute": 100}))
+    assert left().startswith('"minute";r=9')
+
+
 def test_an_overlay_reverts_by_itself_and_delete_takes_it_away(client, ann):
     base = told(ann.get(URL))["per_minute"]
     told(ann.post(URL, {"per_minute": 500}))

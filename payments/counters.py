@@ -6,6 +6,7 @@ What a transaction counts is a row instead: see `totals`.
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from operator import itemgetter
@@ -20,6 +21,8 @@ from prometheus_client.utils import floatToGoString
 disable_created_metrics()
 
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BOUNDS = {floatToGoString(bound): bound for bound in (*LATENCY_BUCKETS_S, math.inf)}
+"""By how a bucket's label is written."""
 
 REQUESTS = Counter("http_requests", "Requests that were answered.", ("method", "status", "route"))
 DURATION = Histogram(
@@ -151,7 +154,5 @@ def _series(key: str) -> _Series:
     family, name, labels, help = json.loads(key)
     if "le" not in labels:
         return _Series(family, name, labels, help, None, ())
-    below = float(labels["le"])
     histogram = (name, *(value for label, value in labels.items() if label != "le"))
-    shown = labels | {"le": floatToGoString(below)}
-    return _Series(family, name, shown, help, below, histogram)
+    return _Series(family, name, labels, help, _BOUNDS[labels["le"]], histogram)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Bring what the tests start for themselves: Postgres 15 or newer, and Redis; age, for backups;
-# Prometheus and Alertmanager, for alerts; and Chromium, for the console.
+# Prometheus and Alertmanager, for alerts; Chromium, for the console; and curl, which the runbook types.
 # Nothing is started here, and a server that runs already is never used.
 set -eu
 
@@ -33,6 +33,10 @@ have_chromium() {
     command -v chromium >/dev/null || command -v chromium-browser >/dev/null
 }
 
+have_curl() {
+    command -v curl >/dev/null
+}
+
 missing=
 have_postgres || missing="postgresql"
 have_redis || missing="$missing redis-server"
@@ -40,6 +44,7 @@ have_age || missing="$missing age"
 have_prometheus || missing="$missing prometheus"
 have_alertmanager || missing="$missing prometheus-alertmanager"
 have_chromium || missing="$missing chromium"
+have_curl || missing="$missing curl"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ]; then
@@ -50,7 +55,7 @@ else
     as_root=none
 fi
 if [ "$as_root" = none ] || ! command -v apt-get >/dev/null; then
-    echo "make test needs Postgres 15 or newer, Redis, age, Prometheus, Alertmanager and Chromium: install the packages$(printf ' %s' $missing)" >&2
+    echo "make test needs Postgres 15 or newer, Redis, age, Prometheus, Alertmanager, Chromium and curl: install the packages$(printf ' %s' $missing)" >&2
     exit 1
 fi
 
@@ -66,7 +71,7 @@ $as_root apt-get update -qq
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null
 
 if ! have_postgres || ! have_redis || ! have_age || ! have_prometheus || ! have_alertmanager ||
-    ! have_chromium; then
-    echo "make test needs Postgres 15 or newer, Redis, age, Prometheus, Alertmanager and Chromium; this system's packages do not bring them" >&2
+    ! have_chromium || ! have_curl; then
+    echo "make test needs Postgres 15 or newer, Redis, age, Prometheus, Alertmanager, Chromium and curl; this system's packages do not bring them" >&2
     exit 1
 fi

@@ -91,6 +91,23 @@ def read(**known: Sequence[str]) -> dict[str, dict[Labels, int]]:
     return found
 
 
+def lift(seen: Mapping[str, Mapping[Labels, int]]) -> int:
+    """Raise, in the open unit, what is less than was seen of it; how many series that were.
+
+    For a database that is a moment of the past: its totals would fall, and who watches them would
+    count all that they ever counted once more.
+    """
+    lifted = 0
+    for name, stands in read().items():
+        for labels, most in seen.get(name, {}).items():
+            missing = most - stands.get(labels, 0)
+            if missing > 0:
+                named = dict(zip(TOTALS[name].labels, labels, strict=True))
+                TOTALS[name].grow(missing, **named)
+                lifted += 1
+    return lifted
+
+
 def _grown_by(unit: Unit) -> dict[tuple[str, str], int]:
     if unit.grown is None:
         unit.grown = {}

@@ -3,35 +3,41 @@
 Runs on a restored database while writes are stopped; a second run changes nothing and lists again.
 Give it the log that is kept outside (JSON lines, as the service writes them): what was done since
 the backup stands there and nowhere else. Without it only what stands in the database is listed.
+And name the Prometheus that scrapes the service (or set PROMETHEUS_URL): totals are raised to what
+it has seen, since a total that falls is counted once more from 0 by every graph and alert.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 import _root
-from payments import audit, clock, db, origin
+from payments import audit, clock, config, db, origin, totals
 from payments.app import create_app
 from payments.config import ConfigError, load_settings
 from payments.errors import PaymentsError
 from payments.operations import brought_back, restoring
 from payments.operations.brought_back import ADVICE, Report
 from payments.operations.restoring import Prepared, Restored
+from scripts._prometheus import Prometheus, Unanswered
 
 FINE, FOUND, NOT_RUN = 0, 1, 3
 SHOWN = 20
+SEEN_BEFORE = timedelta(hours=1)
+"""So long before the backup Prometheus is asked about too: scrapes may have been missed."""
+ASKED = 'max by ({labels}) (max_over_time({name}{{job="payments"}}[{reach}s]))'
 EXITS = """\
 exit codes:
   0  done; the log knows nothing that the database does not
-  1  done; something was lost or brought back, or no log was given: look through the list
+  1  done; something was lost or brought back, no log was given, or Prometheus does not answer
   2  usage
   3  could not run; stderr says why"""
 
@@ -49,6 +55,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="of a database that a provider restored to that moment: scripts/restore.py says it"
         " itself",
     )  # fmt: skip
+    parser.add_argument("--prometheus", metavar="URL", help="PROMETHEUS_URL where it is not given")
     parser.add_argument("--json", action="store_true", help="all of it, as one JSON document")
     return parser.parse_args(argv)
 
@@ -64,6 +71,7 @@ def work(args: argparse.Namespace) -> int:
     """Exit 1: there is something to look through."""
     restored, done = restoring.prepare(_by_hand(args.restored_to))
     db.in_unit(lambda: _note(restored, done), in_read_only=True)
+    told = _raise_totals(args.prometheus or config.current().prometheus_url, restored)
     with ExitStack() as files, db.snapshot():
         lines = None
         if args.log:
@@ -71,11 +79,40 @@ def work(args: argparse.Namespace) -> int:
             lines = (line for one in opened for line in one)
         report = brought_back.report(restored.data_until, lines)
     if args.json:
-        print(json.dumps(_facts(restored, done, report), indent=2))
+        print(json.dumps(_facts(restored, done, report) | {"totals": told.says}, indent=2))
     else:
         for line in _text(restored, done, report):
             print(line)
-    return FINE if report.lost == [] else FOUND
+        print(told.says)
+    return FINE if report.lost == [] and told.fine else FOUND
+
+
+class _Totals(NamedTuple):
+    """What became of the totals. fine: whether that is all that was asked for."""
+
+    says: str
+    fine: bool
+
+
+def _raise_totals(url: str | None, restored: Restored) -> _Totals:
+    """Nothing that metrics show may fall; Prometheus alone knows how far it had come."""
+    if url is None:
+        return _Totals("No Prometheus was named: totals that metrics show may have fallen.", True)
+    now = clock.now()
+    reach = int((now - restored.data_until + SEEN_BEFORE).total_seconds())
+    seen: dict[str, dict[totals.Labels, int]] = {}
+    try:
+        with closing(Prometheus(url)) as prometheus:
+            for total in totals.TOTALS.values():
+                asked = ASKED.format(labels=", ".join(total.labels), name=total.name, reach=reach)
+                seen[total.name] = {
+                    tuple(each.labels.get(label, "") for label in total.labels): int(each.last or 0)
+                    for each in prometheus.at(asked, now)
+                }
+    except Unanswered as why:
+        return _Totals(f"Totals that metrics show may have fallen: {why}", False)
+    lifted = db.in_unit(lambda: totals.lift(seen), in_read_only=True)
+    return _Totals(f"{lifted} totals were raised to what {prometheus.name} has seen.", True)
 
 
 def _by_hand(to: datetime | None) -> Restored | None:

@@ -3,10 +3,11 @@
 import json
 import logging
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
-from payments import clock, db, settings
+from payments import clock, db, settings, totals
 from payments.api.console import sessions as console_sessions
 from payments.checkout import payments
 from payments.checkout.objects import payment_object
@@ -22,6 +23,8 @@ from scripts import after_restore
 from tests import databases
 from tests.backups import stock
 from tests.checkout import world
+from tests.observability.stack import prometheus
+from tests.redis_server import free_port
 
 _HIGHEST = Sql("SELECT max(version) FROM payments")
 _LOWEST = Sql("SELECT min(version) FROM payments")
@@ -307,6 +310,34 @@ def test_a_log_that_begins_too_late_is_said_so(here, ran, tmp_path):
     log.write_text(json.dumps(answered("/internal/deposits", "rid_9")) + "\n")
     until = clock.to_rfc3339(clock.now() - timedelta(minutes=5))
     assert "The log does not reach back to" in ran("--restored-to", until, "--log", log).out
+
+
+COUNTED = "payments_payments_total"
+
+
+def test_no_total_falls_where_prometheus_has_seen_more(here, ran, tmp_path):
+    """What was counted after the backup stands there and nowhere else."""
+    world.asks(here.merchant, 5_00)
+    stood = totals.read()[COUNTED][("pending",)]
+    at = (clock.now() - timedelta(minutes=4)).timestamp()
+    seen = {"pending": stood + 7, "expired": 3, "succeeded": 0}
+    lines = [
+        f'{COUNTED}{{job="{job}",instance="a",status="{status}"}} {value + more} {at:.0f}'
+        for job, more in (("payments", 0), ("another", 900))
+        for status, value in seen.items()
+    ]
+    stop_writes()
+    until = clock.to_rfc3339(clock.now() - timedelta(minutes=5))
+    history = "\n".join([*lines, "# EOF", ""])
+    with prometheus(tmp_path, free_port(), history=history) as watches:
+        script = partial(ran, "--restored-to", until, "--prometheus", watches.url)
+        assert "2 totals were raised to what http://127.0.0.1" in script().out
+        assert "0 totals were raised" in script("--json").json["totals"]
+    assert totals.read()[COUNTED][("pending",)] == stood + 7
+    assert totals.read()[COUNTED][("expired",)] == 3
+    gone = script("--log", tmp_path / "prometheus" / "log")
+    assert gone.code == 1 and "may have fallen: http://127.0.0.1" in gone.out
+    assert "No Prometheus was named" in ran("--restored-to", until).out
 
 
 def test_the_script_refuses_a_database_that_serves(here, ran):

@@ -196,7 +196,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     console.register(app, settings.redis_url)
-    counters.begin_at_zero((one.method, one.rule, one.status) for one in routes_of(app))
+    counters.begin_at_zero((one.method, one.rule, one.statuses) for one in routes_of(app))
     return app
 
 

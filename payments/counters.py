@@ -69,19 +69,20 @@ the same, so that a fault on one of them is seen; the access log has its templat
 """
 
 
-def begin_at_zero(routes: Iterable[tuple[str, str, int]]) -> None:
+def begin_at_zero(routes: Iterable[tuple[str, str, Iterable[int]]]) -> None:
     """Make every series that can be foreseen, so that its first increase is seen as one.
 
-    routes: method, template and the status of success. A fault of ours can happen on each.
+    routes: method, template and the statuses that are declared. Too many requests and a fault of
+    ours can happen on each.
     """
     for counter, values in _KNOWN:
         for value in values:
             counter.labels(value)
-    rest = (("GET", UNMATCHED, 404), ("GET", CONSOLE, 200), ("POST", CONSOLE, 303))
-    for method, route, status in (*routes, *rest):
+    rest = (("GET", UNMATCHED, (404, 405)), ("GET", CONSOLE, (200,)), ("POST", CONSOLE, (303,)))
+    for method, route, statuses in (*routes, *rest):
         DURATION.labels(method, route)
-        for code in (status, 500, 503):
-            REQUESTS.labels(method, str(code), route)
+        for status in {*statuses, 429, 500, 503}:
+            REQUESTS.labels(method, str(status), route)
 
 
 def answered(method: str, route: str, status: int, seconds: float) -> None:

@@ -93,6 +93,11 @@ class Route:
     parameters: tuple[str, ...]
 
     @property
+    def statuses(self) -> set[int]:
+        """Every status it declares, of success and of refusals."""
+        return {self.status, *self.also, *(refusal.status for refusal in self.errors)}
+
+    @property
     def writes(self) -> bool:
         """Whether it is refused while the service is read-only."""
         return self.method not in ("GET", "HEAD") and not self.in_read_only

@@ -13,6 +13,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
 from payments import counters, db, totals
+from payments.api.routing import routes_of
 from payments.webhooks import endpoints
 from tests.checkout import callers
 from tests.checkout import world as money
@@ -120,6 +121,18 @@ def test_every_series_stands_at_zero_from_the_start(client):
             in found
         )
     assert not [key for key in found if key.endswith("_created") or "pid=" in key]
+
+
+def test_every_status_that_a_route_declares_stands_at_zero_from_the_start(client):
+    found = scrape(client)
+    declared = {
+        f'http_requests_total{{method="{one.method}",route="{one.rule}",status="{status}"}}'
+        for one in routes_of(client.application)
+        for status in (*one.statuses, 429, 500, 503)
+    }
+    assert declared - found.keys() == set()
+    refund = 'http_requests_total{method="POST",route="/v1/refunds",status='
+    assert {f'{refund}"{status}"}}' for status in (201, 401, 402, 403, 404, 409, 422)} <= declared
 
 
 def test_requests_are_counted_by_template_never_by_path(client):

@@ -44,6 +44,8 @@ _KEEP_OUT_OF_THE_LOG = (
     " FROM (VALUES ('log_min_error_statement', 'panic'), ('log_error_verbosity', 'terse'))"
     " AS quiet (name, value) WHERE has_parameter_privilege(quiet.name, 'SET')"
 )
+_VOID = 2278
+"""The type of what a function answers that answers nothing (pg_type.dat)."""
 # Which psycopg does not call operational. The first: the server became a replica, and keeps its
 # connections.
 _GONE = pg.ReadOnlySqlTransaction | pg.IdleInTransactionSessionTimeout | pg.TransactionTimeout
@@ -236,7 +238,7 @@ def _send(connection: Any, text: str) -> list[PGresult]:
 
 def _rows(connection: Any, result: PGresult) -> list[Any]:
     """The rows of a result, as `namedtuple_row` makes them. Raises psycopg's errors."""
-    if result.status == ExecStatus.COMMAND_OK:
+    if result.status == ExecStatus.COMMAND_OK or result.ftype(0) == _VOID:
         return []
     if result.status != ExecStatus.TUPLES_OK:
         raise pg.error_from_result(result, encoding=connection.info.encoding)

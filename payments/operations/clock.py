@@ -32,13 +32,13 @@ _ADD = Sql(
     " ON CONFLICT (name) DO UPDATE SET next_run_at = :latest"
     " WHERE periodic_tasks.next_run_at > :latest"
 )
-_DUE = Sql(
-    "SELECT name FROM periodic_tasks"
-    " WHERE next_run_at <= :now AND (lease_until IS NULL OR lease_until <= :now)"
-)
+_KNOWN = Sql("SELECT name, next_run_at, lease_until FROM periodic_tasks")
+# A time further ahead than any that is ever written now was written while the database's clock was
+# ahead. It is due: else the sweep and all else would stand still for as long as the clock was wrong.
 _CLAIM = Sql(
     "UPDATE periodic_tasks SET lease_until = :until, lease_token = :token WHERE name = :name"
-    " AND next_run_at <= :now AND (lease_until IS NULL OR lease_until <= :now)"
+    " AND (next_run_at <= :now OR next_run_at > :latest)"
+    " AND (lease_until IS NULL OR lease_until <= :now OR lease_until > :until)"
 )
 _FINISH = Sql(
     "UPDATE periodic_tasks SET next_run_at = :next, lease_until = NULL, lease_token = NULL,"
@@ -63,6 +63,16 @@ class Task:
     hears: bool = False
     lease_s: float = LEASE_S
     apart: bool = False
+
+    def is_due(self, row: db.Row, moment: datetime) -> bool:
+        """Whether its time has come and nobody has it; also where a clock that was ahead wrote a
+        time that none would write now. row: its `next_run_at` and `lease_until`.
+        """
+        due = not moment < row.next_run_at <= moment + timedelta(seconds=self.every_s)
+        until = row.lease_until
+        return due and (
+            until is None or not moment < until <= moment + timedelta(seconds=self.lease_s)
+        )
 
 
 class Clock:
@@ -93,7 +103,7 @@ class Clock:
         """Run what is due, one after the other; gives how many ran. Nothing while read-only."""
         if settings.is_read_only():
             return 0
-        due = [self._tasks[row.name] for row in _DUE.all() if row.name in self._tasks]
+        due = self._due()
         return sum(self._claimed(task) for task in due if not self._stopping.is_set())
 
     def _run(self) -> None:
@@ -129,10 +139,23 @@ class Clock:
             if task.hears and not self._stopping.is_set():
                 self._do(task)
 
+    def _due(self) -> list[Task]:
+        """What a claim would find just now."""
+        known = [row for row in _KNOWN.all() if row.name in self._tasks]
+        moment = db.now()
+        return [
+            self._tasks[row.name] for row in known if self._tasks[row.name].is_due(row, moment)
+        ]
+
     def _claimed(self, task: Task) -> bool:
         token = secrets.token_hex(8)
         claimed = db.in_unit(
-            lambda: _CLAIM.run(name=task.name, token=token, until=_later(task.lease_s))
+            lambda: _CLAIM.run(
+                name=task.name,
+                token=token,
+                until=_later(task.lease_s),
+                latest=_later(task.every_s),
+            )
         )
         if claimed and task.apart:
             self._apart = [thread for thread in self._apart if thread.is_alive()]

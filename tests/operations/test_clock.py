@@ -105,6 +105,20 @@ def test_a_clock_that_died_in_the_middle_is_taken_over_when_its_lease_runs_out(a
     assert ticking.tick() == 1
 
 
+def test_a_time_from_when_the_clock_was_ahead_holds_nothing_up(app):
+    runs = Runs()
+    ticking = known(app, Task("task", 60, runs))
+    with db.unit_of_work() as unit:
+        _SET.run(name="task", next=unit.now + timedelta(seconds=59))
+    assert ticking.tick() == 0
+    with db.unit_of_work() as unit:
+        _SET.run(name="task", next=unit.now + timedelta(hours=2))
+        _LEASE.run(name="task", until=unit.now + timedelta(hours=2))
+    assert ticking.tick() == 1
+    assert row().next_run_at <= db.now() + timedelta(seconds=60)
+    assert ticking.tick() == 0
+
+
 @pytest.mark.parametrize(("more", "lease_s"), [({}, clock.LEASE_S), ({"lease_s": 10}, 10)])
 def test_a_task_is_kept_from_other_clocks_for_its_own_time(app, more, lease_s):
     seen: list[float] = []

@@ -8,9 +8,11 @@ service's secret that was used under another name before (the README says what t
 import argparse
 import re
 import sys
+import time
 import zlib
 from pathlib import Path
 
+import psycopg
 import sqlalchemy as sa
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -23,6 +25,9 @@ from payments.app import create_app
 from payments.config import ConfigError, Settings, load_settings
 
 FINE, NOT_RUN = 0, 3
+TRIES, PAUSE_S = 20, 1.0
+"""How often a migration is run that does not get its locks, and the pause in between."""
+NOT_HAD = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 MIGRATIONS = _root.ROOT / "migrations"
 
 
@@ -106,13 +111,29 @@ def migrate(settings: Settings) -> None:
         with engine.connect() as connection:
             check(connection)
     with create_app(settings).app_context():
-        upgrade(directory=str(MIGRATIONS))
+        _upgrade()
         faults = service_names.faults()
     if not settings.is_production:
         with engine.begin() as connection:
             note(connection)
     if faults:
         raise ConfigError(faults)
+
+
+def _upgrade() -> None:
+    """Under load a migration waits for its locks no longer than requests can wait behind it; then
+    it fails whole, and is run again after a pause in which they go on.
+    """
+    for left in reversed(range(TRIES)):
+        try:
+            upgrade(directory=str(MIGRATIONS))
+        except sa.exc.OperationalError as fault:
+            if not isinstance(fault.orig, NOT_HAD) or not left:
+                raise
+            print(f"A lock was not to be had; {left} more tries", file=sys.stderr)
+            time.sleep(PAUSE_S)
+        else:
+            return
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """The release command: up to date, and honest about a development database that is not."""
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -92,6 +93,51 @@ def test_an_unreachable_database_is_told_in_one_line(tmp_path, monkeypatch, caps
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith("The database can't be used: ")
     assert "hunter2" not in told
+
+
+def raised(fault: psycopg.Error) -> sa.exc.OperationalError:
+    return sa.exc.OperationalError("ALTER TABLE payments", {}, fault)
+
+
+@pytest.mark.parametrize(
+    "fault", [psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected]
+)
+def test_a_migration_that_does_not_get_its_lock_is_run_again(tmp_path, monkeypatch, capsys, fault):
+    monkeypatch.setenv("INSTANCE_DIR", str(tmp_path))
+    monkeypatch.setattr(migrate, "PAUSE_S", 0.01)
+    faults = [raised(fault("held")), raised(fault("held"))]
+    upgrade = migrate.upgrade
+
+    def try_it(**given: str) -> None:
+        if faults:
+            raise faults.pop()
+        upgrade(**given)
+
+    monkeypatch.setattr(migrate, "upgrade", try_it)
+    assert migrate.main([]) == migrate.FINE
+    assert capsys.readouterr().err.count("A lock was not to be had") == 2
+
+
+def test_a_migration_that_never_gets_its_lock_fails_and_so_does_any_other_fault_at_once(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("INSTANCE_DIR", str(tmp_path))
+    monkeypatch.setattr(migrate, "PAUSE_S", 0.0)
+    tries: list[str] = []
+    fault: psycopg.Error = psycopg.errors.LockNotAvailable("held")
+
+    def try_it(directory: str) -> None:
+        tries.append(directory)
+        raise raised(fault)
+
+    monkeypatch.setattr(migrate, "upgrade", try_it)
+    assert migrate.main([]) == migrate.NOT_RUN
+    assert len(tries) == migrate.TRIES
+    assert capsys.readouterr().err.endswith("The database can't be used: held\n")
+    tries.clear()
+    fault = psycopg.errors.DiskFull("full")
+    assert migrate.main([]) == migrate.NOT_RUN
+    assert len(tries) == 1
 
 
 def test_a_services_secret_under_another_name_is_refused_until_it_has_its_old_one(

@@ -73,7 +73,7 @@ _CONFIRM = Sql(
     f"WITH paid AS ({_CONFIRM_TEXT}) SELECT paid.*, CASE WHEN paid.status = 'succeeded'"
     " AND paid.merchant_status = 'approved' AND paid.customer_account_id IS NOT NULL"
     f" THEN {posting.within('paid.id', _LINES)} END AS refused FROM paid",
-    sqlite=_CONFIRM_TEXT,
+    sqlite=f"{_CONFIRM_TEXT}, NULL AS refused",
 )
 
 _DECLINE = Sql(
@@ -151,12 +151,13 @@ def confirm(payment_id: str, customer_id: str) -> Row:
     Raises NotFound (also when another customer is asked), InvalidState, MerchantSuspended,
     InsufficientFunds (also without a wallet in the currency), WalletFrozen.
     """
-    unit = db.unit()
-    capture_before = unit.now + CAPTURE_WITHIN
-    asked = {"id": payment_id, "customer_id": customer_id, "capture_before": capture_before}
-    if not unit.store.is_sqlite:
-        asked |= posting.begun("payment", len(_LINES))
-    row = _CONFIRM.one(**asked)
+    capture_before = db.unit().now + CAPTURE_WITHIN
+    row = _CONFIRM.one(
+        id=payment_id,
+        customer_id=customer_id,
+        capture_before=capture_before,
+        **posting.begun("payment", len(_LINES)),
+    )
     if row is None:
         raise statuses.refusal(lookup.get_for_customer(customer_id, payment_id))
     if row.merchant_status != "approved":
@@ -169,11 +170,8 @@ def confirm(payment_id: str, customer_id: str) -> Row:
         )
         db.at_commit(_NOTE_HOLD.given(id=row.id, hold_id=hold_id))
         record("authorized", row)
-    elif unit.store.is_sqlite:
-        posting.post("payment", row.id, lines(row), reveal=True)
-        record("succeeded", row)
     else:
-        posting.settle(row.refused, lines(row), reveal=True)
+        posting.settle(row.refused, "payment", row.id, lines(row), reveal=True)
         record("succeeded", row)
     return row
 

@@ -130,7 +130,11 @@ def within(subject: str, lines: Mapping[str, str]) -> str:
 
 
 def begun(kind: str, lines: int) -> dict[str, Any]:
-    """The binds of `within`: a fresh entry of so many lines, by whoever acts now."""
+    """The binds of `within`: a fresh entry of so many lines, by whoever acts now. None on SQLite,
+    where no statement holds the step.
+    """
+    if db.unit().store.is_sqlite:
+        return {}
     who = origin.current()
     return {
         "entry_id": ids.new("ent"),
@@ -141,9 +145,16 @@ def begun(kind: str, lines: int) -> dict[str, Any]:
     }
 
 
-def settle(refused: str | None, lines: Mapping[str, int], *, reveal: bool = False) -> None:
-    """Raise what the refusal of `within` means, as `post` of these lines does; None: it is done."""
-    if refused is not None:
+def settle(
+    refused: str | None, kind: str, subject_id: str, lines: Mapping[str, int], *, reveal: bool
+) -> None:
+    """The end of what `begun` began: on Postgres it is done, or refused; on SQLite it is done here.
+
+    refused: the value of `within`; null on SQLite. The rest, and what it raises, as for `post`.
+    """
+    if db.unit().store.is_sqlite:
+        post(kind, subject_id, lines, reveal=reveal)
+    elif refused is not None:
         refusal = Refusal(**json.loads(refused))
         refuse(refusal, -lines.get(refusal.account_id, 0), reveal)
 

@@ -2,9 +2,14 @@
 
 import logging
 import select
+import selectors
 import threading
 
+import pytest
+from gunicorn.workers.gthread import ThreadWorker
+
 from payments.server.threads import Threads
+from payments.server.worker import PatientWorker
 
 
 def collected(threads: Threads[int], count: int) -> list[tuple[int, bool]]:
@@ -53,3 +58,28 @@ def test_they_work_at_the_same_time_and_what_waits_is_done_before_they_end() -> 
         threads.put(number)
     threads.shutdown(wait=True)
     assert len(collected(threads, 6)) == 6
+
+
+def test_however_the_loop_ends_its_threads_end_too(monkeypatch) -> None:
+    def breaks(_worker: PatientWorker) -> None:
+        raise RuntimeError("the loop")
+
+    worker = PatientWorker.__new__(PatientWorker)
+    worker.tpool, worker.poller = Threads(2, lambda _conn: True), selectors.DefaultSelector()
+    monkeypatch.setattr(ThreadWorker, "run", breaks)
+    with worker.poller, pytest.raises(RuntimeError):
+        worker.run()
+    for thread in worker.tpool._threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_the_arbiter_is_told_once_a_second_and_no_less(monkeypatch) -> None:
+    told: list[float] = []
+    worker = PatientWorker.__new__(PatientWorker)
+    worker._told_at = 0.0
+    for now in (100.0, 100.4, 100.9, 101.0, 101.5, 102.1):
+        monkeypatch.setattr("time.monotonic", lambda now=now: now)
+        monkeypatch.setattr(ThreadWorker, "notify", lambda _worker, now=now: told.append(now))
+        worker.notify()
+    assert told == [100.0, 101.0, 102.1]

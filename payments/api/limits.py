@@ -84,9 +84,11 @@ class WindowRedis(RedisStorage):
         return int(count)
 
     def check(self) -> bool:
-        """Whether Redis answers again; asked while it does not, at growing intervals up to 32 s."""
+        """Whether Redis counts again; asked while it does not, at growing intervals up to 32 s. One
+        that is full, or a replica, answers and takes nothing: so it is asked to count.
+        """
         try:
-            self.get_connection().ping()
+            self.lua_incr_expire([self.prefixed_key("check")], [1, 1])
         except RedisError as fault:
             _say_it_is_gone(fault)
             return False
@@ -110,21 +112,31 @@ class HouseLimiter(Limiter):
         self, callable_name: str | None = None, in_middleware: bool = True
     ) -> None:
         """Count this request in Redis; all else, and whatever fails, is the library's."""
-        if self._storage_dead or not isinstance(self._storage, WindowRedis):
-            super()._check_request_limit(callable_name, in_middleware)
+        counter = self._limiter  # not `limiter`: another thread may just have found Redis gone
+        if self._storage_dead or counter is None or not isinstance(self._storage, WindowRedis):
+            self._leave_it_to_the_library(callable_name, in_middleware)
             return
         if _stands_outside():
             return
         request, item = requests.current(), _item(_limit())
         try:
-            allowed = self.limiter.hit(item, _key(), EVERYTHING)
+            allowed = counter.hit(item, _key(), EVERYTHING)
         except RedisError:
             self._storage_dead = True  # from here on the library counts in memory, and looks again
-            super()._check_request_limit(callable_name, in_middleware)
+            self._leave_it_to_the_library(callable_name, in_middleware)
             return
         request.budget = item.amount
         if not allowed:
             raise _refused(self, request)
+
+    def _leave_it_to_the_library(self, callable_name: str | None, in_middleware: bool) -> None:
+        """It raises where Redis fails and another thread was first to see that: then once more."""
+        try:
+            super()._check_request_limit(callable_name, in_middleware)
+        except RedisError:
+            self._storage_dead = True
+            self.context.seen_limits.clear()
+            super()._check_request_limit(callable_name, in_middleware)
 
 
 @lru_cache(maxsize=64)

@@ -34,7 +34,7 @@ _ADD = Sql(
 )
 _KNOWN = Sql("SELECT name, next_run_at, lease_until FROM periodic_tasks")
 # A time further ahead than any that is ever written now was written while the database's clock was
-# ahead. It is due: else the sweep and all else would stand still for as long as the clock was wrong.
+# ahead. It is due: else sweep, expiry and all else stood still for as long as the clock was wrong.
 _CLAIM = Sql(
     "UPDATE periodic_tasks SET lease_until = :until, lease_token = :token WHERE name = :name"
     " AND (next_run_at <= :now OR next_run_at > :latest)"
@@ -143,9 +143,7 @@ class Clock:
         """What a claim would find just now."""
         known = [row for row in _KNOWN.all() if row.name in self._tasks]
         moment = db.now()
-        return [
-            self._tasks[row.name] for row in known if self._tasks[row.name].is_due(row, moment)
-        ]
+        return [self._tasks[row.name] for row in known if self._tasks[row.name].is_due(row, moment)]
 
     def _claimed(self, task: Task) -> bool:
         token = secrets.token_hex(8)

@@ -9,6 +9,7 @@ from redis.commands.core import Script
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from payments import logs
+from payments.api import limits
 from payments.api.limits import WindowRedis
 from tests.api import echo
 from tests.api.conftest import ADMIN
@@ -213,6 +214,52 @@ def test_a_redis_that_hangs_costs_one_request_a_moment(make_app, redis_server):
         assert time.monotonic() - begun < 10  # one that waits for an answer waits for minutes
     finally:
         redis_server.resume()
+
+
+def test_a_redis_that_answers_and_takes_nothing_is_none(make_app, redis_server):
+    app = make_app(RATE_LIMIT_PER_MINUTE="100", REDIS_URL=redis_server.url())
+    client, storage = app.test_client(), app.extensions["payments_limiter"].storage
+    assert storage.check()
+    with redis_server.client() as redis:
+        redis.config_set("maxmemory", "1")
+        assert statuses(client, "/docs", 20) == [200] * 20
+        assert not storage.check()
+        redis.config_set("maxmemory", "0")
+    assert storage.check()
+
+
+def test_two_that_meet_a_failing_redis_at_once_are_both_served(make_app, redis_server, monkeypatch):
+    app = make_app(RATE_LIMIT_PER_MINUTE="100", REDIS_URL=redis_server.url())
+    client, limiter = app.test_client(), app.extensions["payments_limiter"]
+    client.get("/docs")
+    limiter._storage_dead, limiter._Limiter__last_check_backend = True, 0.0  # it is looked for now
+
+    def looks_well(self) -> bool:
+        return True
+
+    def fails(self, keys, args):
+        limiter._storage_dead = True  # another thread has just seen the same
+        raise RedisConnectionError
+
+    monkeypatch.setattr(WindowRedis, "check", looks_well)
+    monkeypatch.setattr(Script, "__call__", fails)
+    assert statuses(client, "/docs", 1) == [200]
+
+
+def test_one_that_meets_redis_as_another_finds_it_gone_is_counted_there(
+    make_app, redis_server, monkeypatch
+):
+    app = make_app(RATE_LIMIT_PER_MINUTE="100", REDIS_URL=redis_server.url())
+    client, limiter = app.test_client(), app.extensions["payments_limiter"]
+    stands_outside = limits._stands_outside
+
+    def meanwhile() -> bool:
+        limiter._storage_dead = True
+        return stands_outside()
+
+    monkeypatch.setattr(limits, "_stands_outside", meanwhile)
+    answer = client.get("/docs")
+    assert (answer.status_code, answer.headers["RateLimit"]) == (200, '"minute";r=99;t=60')
 
 
 def test_the_log_says_whose_budget_it_was(limited, caplog):

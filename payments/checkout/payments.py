@@ -71,7 +71,6 @@ _LINES = {
 """What `lines` says, for the statement that confirms and posts at once on Postgres."""
 _CONFIRM = Sql(
     f"WITH paid AS ({_CONFIRM_TEXT}) SELECT paid.*, CASE WHEN paid.status = 'succeeded'"
-    " AND paid.merchant_status = 'approved' AND paid.customer_account_id IS NOT NULL"
     f" THEN {posting.within('paid.id', _LINES)} END AS refused FROM paid",
     sqlite=f"{_CONFIRM_TEXT}, NULL AS refused",
 )

@@ -31,6 +31,14 @@ def test_all_that_goes_in_comes_out_once() -> None:
     threads.shutdown(wait=True)
 
 
+def test_the_loop_is_woken_for_each_that_comes_later() -> None:
+    threads: Threads[int] = Threads(2, lambda _number: True)
+    for number in range(50):
+        threads.put(number)
+        assert collected(threads, 1) == [(number, True)]
+    threads.shutdown(wait=True)
+
+
 def test_a_fault_in_the_work_is_logged_and_ends_no_thread(caplog) -> None:
     def work(number: int) -> bool:
         if number == 1:

@@ -4,12 +4,24 @@ import logging
 import select
 import selectors
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from gunicorn.workers.gthread import ThreadWorker
 
 from payments.server.threads import Threads
 from payments.server.worker import PatientWorker
+
+
+@contextmanager
+def running(count: int, work: Callable[[int], bool]) -> Iterator[Threads[int]]:
+    """Threads that end with the test, also with one that fails: else nothing would end."""
+    threads = Threads(count, work)
+    try:
+        yield threads
+    finally:
+        threads.shutdown(wait=True)
 
 
 def collected(threads: Threads[int], count: int) -> list[tuple[int, bool]]:
@@ -23,20 +35,18 @@ def collected(threads: Threads[int], count: int) -> list[tuple[int, bool]]:
 
 
 def test_all_that_goes_in_comes_out_once() -> None:
-    threads: Threads[int] = Threads(4, lambda number: number % 2 == 0)
-    for number in range(2_000):
-        threads.put(number)
-    found = collected(threads, 2_000)
-    assert sorted(found) == [(number, number % 2 == 0) for number in range(2_000)]
-    threads.shutdown(wait=True)
+    with running(4, lambda number: number % 2 == 0) as threads:
+        for number in range(2_000):
+            threads.put(number)
+        found = collected(threads, 2_000)
+        assert sorted(found) == [(number, number % 2 == 0) for number in range(2_000)]
 
 
 def test_the_loop_is_woken_for_each_that_comes_later() -> None:
-    threads: Threads[int] = Threads(2, lambda _number: True)
-    for number in range(50):
-        threads.put(number)
-        assert collected(threads, 1) == [(number, True)]
-    threads.shutdown(wait=True)
+    with running(2, lambda _number: True) as threads:
+        for number in range(50):
+            threads.put(number)
+            assert collected(threads, 1) == [(number, True)]
 
 
 def test_a_fault_in_the_work_is_logged_and_ends_no_thread(caplog) -> None:
@@ -45,13 +55,12 @@ def test_a_fault_in_the_work_is_logged_and_ends_no_thread(caplog) -> None:
             raise ValueError("no such thing")
         return True
 
-    threads: Threads[int] = Threads(1, work)
-    with caplog.at_level(logging.ERROR):
-        for number in (1, 2):
-            threads.put(number)
-        assert collected(threads, 2) == [(1, False), (2, True)]
-    assert "a thread met a fault" in caplog.text
-    threads.shutdown(wait=True)
+    with running(1, work) as threads:
+        with caplog.at_level(logging.ERROR):
+            for number in (1, 2):
+                threads.put(number)
+            assert collected(threads, 2) == [(1, False), (2, True)]
+        assert "a thread met a fault" in caplog.text
 
 
 def test_they_work_at_the_same_time_and_what_waits_is_done_before_they_end() -> None:
@@ -61,11 +70,11 @@ def test_they_work_at_the_same_time_and_what_waits_is_done_before_they_end() -> 
         together.wait()
         return True
 
-    threads: Threads[int] = Threads(3, work)
-    for number in range(6):
-        threads.put(number)
-    threads.shutdown(wait=True)
-    assert len(collected(threads, 6)) == 6
+    with running(3, work) as threads:
+        for number in range(6):
+            threads.put(number)
+        threads.shutdown(wait=True)
+        assert len(collected(threads, 6)) == 6
 
 
 def test_however_the_loop_ends_its_threads_end_too(monkeypatch) -> None:
